@@ -110,9 +110,14 @@ def test_micro_batches_leave_nothing_out_and_keep_to_the_bound(lengths: list[int
 
 
 def test_micro_batches_put_like_lengths_together_and_keep_ties_in_order() -> None:
-    assert micro_batches([4, 9, 4, 9], 18) == [[1, 3], [0, 2]]
+    assert micro_batches([4, 9, 4, 9, 4], 18) == [[1, 3], [0, 2, 4]]
     assert micro_batches([5, 5, 5], 10) == [[0, 1], [2]]
     assert micro_batches([], 10) == []
+
+
+def test_micro_batches_are_as_even_as_their_number_allows() -> None:
+    assert micro_batches([1] * 12, 10) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert micro_batches([30, 4, 4, 4], 10) == [[0], [1, 2], [3]]
 
 
 def test_nothing_to_pack_is_refused() -> None:

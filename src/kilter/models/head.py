@@ -54,21 +54,25 @@ class _TokenLogprobs(torch.autograd.Function):
         hidden, weight, targets, log_total, kept = ctx.saved_tensors
         rows, vocabulary = hidden.shape[0], weight.shape[0]
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        d_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         work = torch.empty(min(rows, CACHE_ROWS), vocabulary, device=hidden.device)
-        d_logits = hidden.new_empty(min(rows, MATMUL_ROWS), vocabulary)
+        d_logits = hidden.new_empty(min(rows, MATMUL_ROWS), vocabulary) if kept is None else kept
         scale = (grad / ctx.temperature)[:, None]
         for part in _chunks(0, rows, MATMUL_ROWS):
-            block = d_logits[: part.stop - part.start]
-            logits = kept[part] if kept is not None else torch.mm(hidden[part], weight.t(), out=block)
+            # The gradient takes the place of the logits: kept ones, or those made again for these rows.
+            block = d_logits[part] if kept is not None else d_logits[: part.stop - part.start]
+            if kept is None:
+                torch.mm(hidden[part], weight.t(), out=block)
             for few in _chunks(part.start, part.stop, CACHE_ROWS):
                 here = slice(few.start - part.start, few.stop - part.start)
-                p = work[: few.stop - few.start].copy_(logits[here]).div_(ctx.temperature)
+                p = work[: few.stop - few.start].copy_(block[here]).div_(ctx.temperature)
                 p.sub_(log_total[few, None]).exp_().mul_(-scale[few])
                 block[here] = p.scatter_add_(1, targets[few, None], scale[few])
             torch.mm(block, weight, out=d_hidden[part])
             if d_weight is not None:
-                d_weight.addmm_(block.t(), hidden[part])
+                d_weight.addmm_(block.t(), hidden[part], beta=min(part.start, 1))  # beta 0: what was there is ignored
+        if d_weight is not None and not rows:
+            d_weight.zero_()
         return d_hidden, d_weight, None, None, None
 
 

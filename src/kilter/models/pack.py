@@ -139,18 +139,32 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Group indices into batches of at most `max_tokens` tokens, like lengths together, nothing left out.
 
-    Sorting by length keeps the attention's padding small; an item longer than `max_tokens` gets a batch of its
-    own. Deterministic: ties keep their order.
+    Sorting by length keeps the attention's padding small; the batches are as even as their number allows, because a
+    small one costs nearly as much overhead as a large one. An item longer than `max_tokens` gets a batch of its own.
+    Deterministic: ties keep their order.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    batches = _fill(order, lengths, max_tokens)
+    low, high = 0, max_tokens
+    while low + 1 < high:
+        room = (low + high) // 2
+        fewer = _fill(order, lengths, room)
+        if len(fewer) == len(batches):
+            batches, high = fewer, room
+        else:
+            low = room
+    return batches
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], room: int) -> list[list[int]]:
     batches: list[list[int]] = []
-    room = 0
+    left = 0
     for index in order:
-        if not batches or lengths[index] > room:
+        if not batches or lengths[index] > left:
             batches.append([])
-            room = max_tokens
+            left = room
         batches[-1].append(index)
-        room -= lengths[index]
+        left -= lengths[index]
     return batches
 
 

@@ -38,9 +38,8 @@ class Optimizer:
                 f"{frozen} of the {len(parameters)} tensors that should train are frozen, or there are none to train."
             )
         self.parameters = list(parameters)
-        self.masters = [
-            one if one.dtype == torch.float32 else nn.Parameter(one.detach().float()) for one in self.parameters
-        ]
+        dither = torch.Generator().manual_seed(settings.seed)
+        self.masters = [one if one.dtype == torch.float32 else _master(one, dither) for one in self.parameters]
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 former = getattr(parameter, HOOK, None)
@@ -77,12 +76,15 @@ class Optimizer:
                 f"{missing} of {len(self.masters)} trainable tensors received no gradient at step {step}: they are not "
                 "part of the loss. Check the adapter's target layers against the layers that the model reads."
             )
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.settings.max_grad_norm, foreach=True))
+        gradients = [master.grad for master in self.masters if master.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
         if not math.isfinite(norm):
             raise TrainingStopped(
                 f"The gradient at step {step} is not finite (norm {norm}): the run diverged. The last good checkpoint "
                 "is kept. Lower the learning rate (lr), or compute in float32 (dtype: float32)."
             )
+        if norm > self.settings.max_grad_norm:
+            torch._foreach_mul_(gradients, self.settings.max_grad_norm / norm)
         for group in self.adam.param_groups:
             group["lr"] = self.rate(step)
         self.adam.step()
@@ -111,6 +113,20 @@ class Optimizer:
                 parameter.copy_(master)
             # Copies: memory-mapped tensors are read-only, and `step` must stay on the CPU as fused Adam wants it.
             self.adam.state[master] = {key: value.clone() for key, value in own.items()}
+
+
+def _master(parameter: nn.Parameter, dither: torch.Generator) -> nn.Parameter:
+    """A float32 master at a random place among the values that round to the same bfloat16 weight.
+
+    A master that starts at the rounded weight itself must move half a rounding step before the model changes at all:
+    at a learning rate of 1e-5 the first dozens of updates would do nothing. From a random place, as many weights cross
+    a boundary as makes the mean change right (subtractive dither), and the model starts exactly as it was loaded.
+    """
+    wide = parameter.detach().float()
+    if parameter.dtype == torch.bfloat16:  # the low 16 bits of a float32 are what rounding to bfloat16 drops
+        offset = torch.randint(-(2**15) + 1, 2**15, wide.shape, generator=dither, dtype=torch.int32).to(wide.device)
+        wide.view(torch.int32).add_(offset.where(wide != 0, 0))
+    return nn.Parameter(wide)
 
 
 def _into(reference: ref[nn.Parameter]) -> Callable[[Tensor], None]:

@@ -37,7 +37,7 @@ class OptimizerSettings(Settings):
     warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the rate rises.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    max_tokens: int = Field(1024, ge=16, description="Tokens of one micro-batch; lower it to use less memory.")
+    max_tokens: int = Field(2048, ge=16, description="Tokens of one micro-batch; lower it to use less memory.")
     checkpoint_seconds: float = Field(15.0, ge=0, description="Time between checkpoints.")
     seed: int = Field(0, ge=0, description="Seed of everything random in this stage.")
 
