@@ -72,7 +72,7 @@ def ours_reward(model: str, pairs: list[Pair]) -> Result:
     lm = load(model)
     settings = RewardSettings(
         lr=LR, head_lr_factor=1, batch_size=BATCH, lora=None, schedule="constant", warmup=0, smoothing=0,
-        checkpoint_seconds=10_000,
+        checkpoint_seconds=10_000, probe=False, pooling="last",
     )  # fmt: skip
     items = [RankedItem(Item(one.prompt, [one.chosen, one.rejected]), ((0, 1),)) for one in pairs]
     return _ours(lambda folder, watch: train_reward(lm, items, settings, folder, progress=watch)[1], len(pairs))

@@ -45,6 +45,22 @@ def test_reads_the_last_token_of_each_response_with_its_own_adapter(tiny_lm: Mak
             torch.testing.assert_close(values[number], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_mean_is_over_the_responses_own_tokens(tiny_lm: Make) -> None:
+    lm = tiny_lm()
+    model = trained(lm)
+    model.pooling = "mean"
+    packed = pack([Item([5, 6, 7], [[8, 9, 2], [10], []]), Item([11], [[12, 13]]), Item([], [[14, 15]])])
+    scores = model.scores(packed)
+    rows = [([5, 6, 7], [8, 9, 2]), ([5, 6, 7], [10]), ([5, 6], [7]), ([11], [12, 13]), ([], [14, 15])]
+    with lm.adapters.use("reward"):
+        for number, (prompt, response) in enumerate(rows):  # an empty response is read at its prompt's end
+            hidden = lm.hidden_states(pack([Item(prompt + response, [])]))[len(prompt) :].mean(0)
+            expected = (hidden @ model.head - 0.25) / 1.5
+            torch.testing.assert_close(scores[number], expected, rtol=1e-5, atol=1e-6)
+    scores.sum().backward()  # type: ignore[no-untyped-call]
+    assert all(one.grad is not None for one in model.parameters())
+
+
 @pytest.mark.parametrize("layers", [None, 1])
 def test_gradients_reach_all_its_parameters_and_no_others(tiny_lm: Make, layers: int | None) -> None:
     lm = tiny_lm()

@@ -36,7 +36,7 @@ class Liking(ScalarModel):
 
     token: int = LIKED
 
-    def values(self, packed: Packed, index: Tensor) -> Tensor:
+    def scores(self, packed: Packed) -> Tensor:
         hits = torch.zeros(len(packed.counts)).index_add(0, packed.response, (packed.targets == self.token).float())
         return 2 * hits / packed.counts
 
@@ -139,7 +139,7 @@ def test_a_cut_response_gets_the_set_score_and_the_others_the_models_on_their_la
     assert {one.finished for one in flat} == {True, False}
     assert counts == [len(one.tokens) for one in flat]
     packed = pack([Item(PROMPTS[n], [one.tokens for one in group]) for n, group in zip(numbers, groups, strict=True)])
-    raw = expected_reward.values(packed, packed.ends).tolist()
+    raw = expected_reward.scores(packed).tolist()
     for one, got, score_ in zip(flat, scores, raw, strict=True):
         assert got == pytest.approx(score_ if one.finished else -7.0, rel=1e-5)
     assert read_metrics(tmp_path / "metrics.jsonl")[0]["gold"] == 0.25

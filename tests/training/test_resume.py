@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from kilter.errors import SettingsError, StorageError
-from kilter.training import checkpoint, ppo
+from kilter.training import checkpoint, rollout
 from kilter.training import loop as loops
 
 SCRIPT = Path(__file__).with_name("tiny_runs.py")
@@ -113,6 +113,10 @@ KILLS = {
     "sft": [("progress", 1), ("update", 2), ("checkpoint", 1), ("saving", 1)],
     "sft_full": [("update", 2), ("checkpoint", 2)],
     "reward": [("progress", 2), ("update", 1), ("update", 2), ("checkpoint", 1), ("saving", 1)],
+    "dpo": [("progress", 1), ("update", 2), ("checkpoint", 1), ("saving", 1)],
+    "kto": [("update", 2), ("checkpoint", 2), ("saving", 1)],
+    "grpo": [("sampling", 25), ("rollout", 2), ("update", 1), ("checkpoint", 1), ("progress", 2), ("saving", 1)],
+    "grpo_full": [("rollout", 2), ("update", 2)],
     "ppo": [
         ("sampling", 25), ("rollout", 2), ("update", 1), ("update", 4), ("checkpoint", 1), ("progress", 2),
         ("saving", 1),
@@ -154,7 +158,7 @@ def test_a_finished_run_is_not_trained_again(
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("nothing should train or sample here")
 
-    monkeypatch.setattr(ppo, "sample", fail)
+    monkeypatch.setattr(rollout, "sample", fail)
     result = tiny_runs.run(algorithm, base, folder, progress=fail)
     assert {**result, "seconds": None} == before[2]
     assert tiny_runs.outcome(folder)[1] == before[1]

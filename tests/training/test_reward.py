@@ -27,7 +27,7 @@ from kilter.training.loop import Loop, read_metrics
 Make = Callable[..., LanguageModel]
 LIKED = 50
 LORA = LoraSettings(rank=4, alpha=8)
-FAST: dict[str, Any] = {"lr": 0.01, "batch_size": 8, "lora": LORA, "seed": 5}
+FAST: dict[str, Any] = {"lr": 0.01, "batch_size": 8, "lora": LORA, "seed": 5, "probe": False, "pooling": "last"}
 
 
 def comparisons(count: int, first: int = 0) -> list[RankedItem]:
@@ -105,6 +105,31 @@ def test_a_batchs_loss_and_gradient_are_those_of_all_pairs_one_by_one(tiny_lm: M
     assert accuracy == pytest.approx(right / len(margins))
     assert margin == pytest.approx(sum(margins) / len(margins), rel=1e-4)
     assert float((ours - gradients(model)).norm() / ours.norm()) < 1e-5
+
+
+def test_the_probe_minimizes_the_penalized_loss_on_the_trunk_as_it_is(tiny_lm: Make) -> None:
+    items = [*comparisons(30), RankedItem(Item([70, 71], [[LIKED, 2], [80, 81, 2], [82, 2]]), ((0, 2),))]
+    model = ScalarModel.create(tiny_lm(), None, None, "mean")
+    reward.fit_head(model, items, 100)
+    features = [model.features(pack([one.item])).detach().double() for one in items]
+    pairs = [
+        (one[i] - one[j], 1 / len(row.pairs)) for one, row in zip(features, items, strict=True) for i, j in row.pairs
+    ]
+    x = torch.stack([difference for difference, _ in pairs])
+    weight = torch.tensor([share for _, share in pairs]).double()
+    scale = x.square().mean(0).sqrt()
+    head = (model.head.detach().double() * scale).requires_grad_()
+    loss = (torch.nn.functional.softplus(-(x / scale) @ head) * weight).sum() / weight.sum()
+    (loss + reward.PROBE_PENALTY / 2 * head.square().sum()).backward()  # type: ignore[no-untyped-call]
+    assert head.grad is not None
+    assert float(head.grad.norm()) < 1e-3 * float(head.detach().norm())
+    assert float(loss.detach()) < math.log(2) - 0.05
+
+
+def test_training_starts_from_the_probe(tiny_lm: Make, tmp_path: Path) -> None:
+    settings = RewardSettings(**{**FAST, "lr": 1e-9, "probe": True, "pooling": "mean"}, smoothing=0.0)
+    train_reward(tiny_lm(), comparisons(24), settings, tmp_path)
+    assert all(row["loss"] < math.log(2) - 0.01 for row in read_metrics(tmp_path / "metrics.jsonl"))
 
 
 def test_micro_batches_add_up(tiny_lm: Make, tmp_path: Path) -> None:

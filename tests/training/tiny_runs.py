@@ -22,7 +22,11 @@ from safetensors.torch import load_file
 from kilter.models import Item, LanguageModel, LoraConfig, load
 from kilter.models.scalar import ScalarModel
 from kilter.training import (
+    DPOSettings,
+    GRPOSettings,
+    KTOSettings,
     LoraSettings,
+    MarkedItem,
     PPOSettings,
     RankedItem,
     RewardSettings,
@@ -30,7 +34,10 @@ from kilter.training import (
     checkpoint,
     make_models,
     optimizer,
-    ppo,
+    rollout,
+    train_dpo,
+    train_grpo,
+    train_kto,
     train_ppo,
     train_reward,
     train_sft,
@@ -40,7 +47,7 @@ from kilter.training import loop as loops
 LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
-ALGORITHMS = ("sft", "sft_full", "reward", "ppo", "ppo_full")
+ALGORITHMS = ("sft", "sft_full", "reward", "dpo", "kto", "grpo", "grpo_full", "ppo", "ppo_full")
 
 
 def tokens(seed: int, length: int) -> list[int]:
@@ -55,7 +62,7 @@ def run(algorithm: str, base: Path, folder: Path, *, seed: int = 4, **hooks: Any
     name, _, full = algorithm.partition("_")
     settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if full else {"lr": 0.01})}
     lm = load(base, dtype="bfloat16" if full else "float32")
-    result: dict[str, Any] = {"sft": _sft, "reward": _reward, "ppo": _ppo}[name](lm, base, settings, folder, hooks)
+    result: dict[str, Any] = JOBS[name](lm, base, settings, folder, hooks)
     return result
 
 
@@ -84,6 +91,30 @@ def _ppo(lm: LanguageModel, base: Path, settings: dict[str, Any], folder: Path, 
     models = make_models(lm, ScalarModel(trunk, "reward", head, lm.layers), chosen)
     prompts = [tokens(n, 1 + n) for n in range(5)]
     return train_ppo(models, prompts, chosen, folder, texts=[tokens(n + 20, 9) for n in range(5)], **hooks)
+
+
+def _dpo(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    items = [
+        RankedItem(Item(tokens(n, 3), [tokens(9 * n + k, 4) for k in range(3)]), ((0, 1), (1, 2))) for n in range(6)
+    ]
+    return train_dpo(lm, items, DPOSettings(**settings, batch_size=3, epochs=STEPS / 2), folder, **hooks)
+
+
+def _kto(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    items = [MarkedItem(Item(tokens(n, 3), [tokens(9 * n, 4)]), n % 2 == 0) for n in range(6)]
+    return train_kto(lm, items, KTOSettings(**settings, batch_size=3, epochs=STEPS / 2), folder, **hooks)
+
+
+def _grpo(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    chosen = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14)
+    prompts = ["a" * (1 + n) for n in range(5)]
+    return train_grpo(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
+
+
+JOBS: dict[str, Callable[..., Any]] = {
+    "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
+}  # fmt: skip
 
 
 def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], bytes, dict[str, Any]]:
@@ -126,8 +157,8 @@ def arm(kill: str, number: int) -> dict[str, Any]:
     elif kill == "checkpoint":  # the new file is written beside the old one, not yet in its place
         checkpoint.os = SimpleNamespace(fsync=_at_call(number, os.fsync), getpid=os.getpid)  # type: ignore[attr-defined]
     elif kill == "sampling":  # in the middle of a response
-        plain = ppo.sample
-        ppo.sample = lambda *a, **k: plain(*a, **k, on_token=token)  # type: ignore[attr-defined]
+        plain = rollout.sample
+        rollout.sample = lambda *a, **k: plain(*a, **k, on_token=token)  # type: ignore[attr-defined]
         token = _at_call(number, lambda *_: None)
     elif kill == "rollout":  # responses are there, scores are not
         return {"observe": _at_call(number, lambda *_: {})}

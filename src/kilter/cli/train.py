@@ -1,7 +1,8 @@
-"""`kilter train sft|reward|ppo`: one stage alone, on files."""
+"""`kilter train sft|reward|dpo|kto|ppo|grpo`: one stage alone, on files."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,18 @@ import typer
 from pydantic import Field
 
 from kilter.cli.options import command_from_settings
+from kilter.errors import SettingsError
+from kilter.training.dpo import DPOSettings
+from kilter.training.grpo import GRPOSettings
+from kilter.training.kto import KTOSettings
 from kilter.training.ppo import PPOSettings
 from kilter.training.reward import RewardSettings
 from kilter.training.sft import SFTSettings
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", help="One stage alone: fine-tuning, a reward model, PPO."
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="One stage alone: SFT, a reward model, DPO, KTO, PPO, GRPO.",
 )
 
 _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter trained."
@@ -37,6 +44,34 @@ class RewardCommand(RewardSettings):
     data: str = Field(description="Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings.")
     heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
     output: Path = Field(Path("trained/reward"), description=_OUTPUT)
+
+
+class DPOCommand(DPOSettings):
+    """Train on comparisons without a reward model: DPO, IPO, robust DPO, SimPO, ORPO."""
+
+    model: str = Field("trained/sft/model", description=_MODEL)
+    data: str = Field(description="Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings.")
+    heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
+    output: Path = Field(Path("trained/dpo"), description=_OUTPUT)
+
+
+class KTOCommand(KTOSettings):
+    """Train on single responses marked good or bad: KTO."""
+
+    model: str = Field("trained/sft/model", description=_MODEL)
+    data: str = Field(description="Marked responses, {prompt, completion, label}, or comparisons.")
+    output: Path = Field(Path("trained/kto"), description=_OUTPUT)
+
+
+class GRPOCommand(GRPOSettings):
+    """Improve a policy by any reward: GRPO, Dr. GRPO, DAPO, GSPO, RLOO, REINFORCE++."""
+
+    model: str = Field("trained/sft/model", description=_MODEL)
+    reward: str = Field(
+        description="Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
+    )
+    data: str = Field(description="Prompts: any file that the other commands read; only its prompts are used.")
+    output: Path = Field(Path("trained/grpo"), description=_OUTPUT)
 
 
 class PPOCommand(PPOSettings):
@@ -73,21 +108,90 @@ def sft(settings: SFTCommand) -> None:
 
 def reward(settings: RewardCommand) -> None:
     """Train a reward model on comparisons."""
-    from kilter.feedback import read_preferences, split
-    from kilter.models import Item, load
-    from kilter.training import RankedItem, train_reward
+    from kilter.models import load
+    from kilter.training import train_reward
 
     lm = load(settings.model)
+    learn, aside = _comparisons(settings, lm)
+    _run(lambda progress: train_reward(
+        lm, learn, _own(settings, RewardSettings), settings.output, heldout=aside, progress=progress
+    )[1], settings.output)  # fmt: skip
+
+
+def dpo(settings: DPOCommand) -> None:
+    """Train on comparisons without a reward model."""
+    from kilter.models import load
+    from kilter.training import train_dpo
+
+    lm = load(settings.model)
+    learn, aside = _comparisons(settings, lm)
+    _run(lambda progress: train_dpo(
+        lm, learn, _own(settings, DPOSettings), settings.output, heldout=aside, progress=progress
+    ), settings.output)  # fmt: skip
+
+
+def kto(settings: KTOCommand) -> None:
+    """Train on single responses marked good or bad."""
+    from kilter.feedback import read_marks
+    from kilter.models import Item, load
+    from kilter.training import MarkedItem, train_kto
+
+    data = read_marks(settings.data)
+    lm = load(settings.model)
+    items = [
+        MarkedItem(Item(lm.encode_prompt(one.prompt), [lm.encode_response(one.response)]), one.desirable)
+        for one in data
+    ]
+    _run(lambda progress: train_kto(
+        lm, items, _own(settings, KTOSettings), settings.output, progress=progress
+    ), settings.output)  # fmt: skip
+
+
+def grpo(settings: GRPOCommand) -> None:
+    """Improve a policy by any reward."""
+    from kilter.feedback import read_prompts
+    from kilter.models import load
+    from kilter.training import train_grpo
+
+    prompts = list(read_prompts(settings.data))
+    lm = load(settings.model)
+    own = _own(settings, GRPOSettings)
+    judge = _reward(settings.reward, load(settings.model) if own.lora is None else lm)
+    _run(lambda progress: train_grpo(
+        lm, prompts, judge, own, settings.output, progress=progress
+    ), settings.output)  # fmt: skip
+
+
+def _comparisons(settings: Any, lm: Any) -> tuple[list[Any], list[Any]]:
+    """The comparisons of a command as ranked items: those to learn from, and those kept aside."""
+    from kilter.feedback import read_preferences, split
+    from kilter.models import Item
+    from kilter.training import RankedItem
 
     def ranked(one: Any) -> RankedItem:
         item = Item(lm.encode_prompt(one.prompt), [lm.encode_response(text) for text in one.responses])
         return RankedItem(item, tuple(one.pairs))
 
     learn, aside = split(read_preferences(settings.data), settings.heldout, settings.seed)
-    _run(lambda progress: train_reward(
-        lm, [ranked(one) for one in learn], _own(settings, RewardSettings), settings.output,
-        heldout=[ranked(one) for one in aside], progress=progress,
-    )[1], settings.output)  # fmt: skip
+    return [ranked(one) for one in learn], [ranked(one) for one in aside]
+
+
+def _reward(named: str, trunk: Any) -> Any:
+    """A function from the user's own file, or a reward model loaded onto `trunk`."""
+    from kilter.models.scalar import ScalarModel
+
+    file, colon, name = named.rpartition(":")
+    if not (colon and file.endswith(".py")):
+        return ScalarModel.load(trunk, Path(named), "reward")
+    spec = importlib.util.spec_from_file_location("kilter_user_reward", file)
+    if spec is None or spec.loader is None or not Path(file).exists():
+        raise SettingsError(f"There is no file {file}, in which the reward function {name} should be.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SettingsError(f"{file} has no function '{name}'. Write: def {name}(prompts, responses): return [...]")
+    return function
 
 
 def ppo(settings: PPOCommand) -> None:
@@ -124,4 +228,7 @@ def _run(train: Callable[[Any], dict[str, Any]], output: Path) -> None:
 
 app.command("sft")(command_from_settings(SFTCommand, sft))
 app.command("reward")(command_from_settings(RewardCommand, reward))
+app.command("dpo")(command_from_settings(DPOCommand, dpo))
+app.command("kto")(command_from_settings(KTOCommand, kto))
+app.command("grpo")(command_from_settings(GRPOCommand, grpo))
 app.command("ppo")(command_from_settings(PPOCommand, ppo))

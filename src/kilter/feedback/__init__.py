@@ -5,6 +5,7 @@ is skipped and counted with its reason; what is wrong stops the reader with the 
 """
 
 from kilter.feedback.demonstrations import Demonstration, DemonstrationData, read_demonstrations
+from kilter.feedback.marks import Mark, MarkData, read_marks
 from kilter.feedback.messages import Message
 from kilter.feedback.preferences import Preference, PreferenceData, read_preferences
 from kilter.feedback.prompts import PromptData, read_prompts
@@ -15,6 +16,8 @@ from kilter.feedback.texts import TextData, read_texts
 __all__ = [
     "Demonstration",
     "DemonstrationData",
+    "Mark",
+    "MarkData",
     "Message",
     "Preference",
     "PreferenceData",
@@ -22,6 +25,7 @@ __all__ = [
     "RecordedPreferences",
     "TextData",
     "read_demonstrations",
+    "read_marks",
     "read_preferences",
     "read_prompts",
     "read_texts",

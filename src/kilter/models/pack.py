@@ -54,6 +54,7 @@ class Packed:
         ends: [R] index into N of the last token of each response (of its prompt where the response is empty).
         counts: [R] number of targets of each response.
         group: [R] index of the item that each response belongs to.
+        owner: [N] index of the response that each token belongs to, -1 for a prompt's tokens.
     """
 
     tokens: Tensor
@@ -65,6 +66,7 @@ class Packed:
     ends: Tensor
     counts: Tensor
     group: Tensor
+    owner: Tensor
     _layouts: dict[torch.dtype, AttentionLayout] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -82,6 +84,10 @@ class Packed:
         """Cut a per-target tensor [M] into one tensor per response, in order."""
         return list(torch.split(values, self.counts.tolist()))
 
+    def summed(self, values: Tensor) -> Tensor:
+        """Sum of a per-target tensor [M] over each response, [R]."""
+        return torch.zeros(len(self.counts), device=values.device).index_add(0, self.response, values)
+
 
 def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
     """Lay `items` out in one row.
@@ -98,6 +104,7 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
     ends: list[int] = []
     counts: list[int] = []
     group: list[int] = []
+    owner: list[int] = []
 
     for number, item in enumerate(items):
         if not len(item.prompt) and not (item.responses and all(len(reply) for reply in item.responses)):
@@ -105,6 +112,7 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
         prompt = Segment(start=len(tokens), length=len(item.prompt), prefix_start=0, prefix_length=0)
         tokens.extend(item.prompt)
         positions.extend(range(prompt.length))
+        owner.extend([-1] * prompt.length)
         if prompt.length:
             segments.append(prompt)
         for index, reply in enumerate(item.responses):
@@ -113,6 +121,7 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
                 segments.append(Segment(start, len(reply), prompt.start, prompt.length))
             tokens.extend(reply)
             positions.extend(range(prompt.length, prompt.length + len(reply)))
+            owner.extend([len(ends)] * len(reply))
             learn = item.learn[index] if item.learn is not None else [True] * len(reply)
             before = len(targets)
             for offset, (token, wanted) in enumerate(zip(reply, learn, strict=True)):
@@ -132,7 +141,7 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
 
     return Packed(
         tensor(tokens), tensor(positions), segments, tensor(targets), tensor(sources), tensor(response_of),
-        tensor(ends), tensor(counts), tensor(group),
+        tensor(ends), tensor(counts), tensor(group), tensor(owner),
     )  # fmt: skip
 
 

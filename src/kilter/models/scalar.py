@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -18,6 +18,7 @@ from kilter.models.lora import layer_number
 from kilter.models.pack import Packed
 
 HEAD_FILE = "scalar_head.safetensors"
+Pooling = Literal["last", "mean"]
 
 
 @dataclass
@@ -29,7 +30,8 @@ class ScalarModel:
         adapter: the adapter it computes with; None for a trunk of its own.
         head: [D] float32 weight w, trainable.
         layers: decoder layers it reads; fewer than all is faster, and middle layers often know more.
-        mean, std: normalization of what `values` returns.
+        mean, std: normalization of what `values` and `scores` return.
+        pooling: a response is scored by the hidden state of its last token, or by the mean over its tokens.
     """
 
     lm: LanguageModel
@@ -38,9 +40,12 @@ class ScalarModel:
     layers: int
     mean: float = 0.0
     std: float = 1.0
+    pooling: Pooling = "last"
 
     @staticmethod
-    def create(lm: LanguageModel, adapter: str | None, layers: int | None = None) -> ScalarModel:
+    def create(
+        lm: LanguageModel, adapter: str | None, layers: int | None = None, pooling: Pooling = "last"
+    ) -> ScalarModel:
         """A scalar model with its head at zero, so that it starts by saying nothing.
 
         Raises:
@@ -49,7 +54,7 @@ class ScalarModel:
         if layers is not None and layers > lm.layers:
             raise SettingsError(f"layers is {layers}, but {lm.name} has {lm.layers} decoder layers; null reads all.")
         head = nn.Parameter(torch.zeros(lm.hidden_size, device=lm.device))
-        return ScalarModel(lm, adapter, head, layers or lm.layers)
+        return ScalarModel(lm, adapter, head, layers or lm.layers, pooling=pooling)
 
     def parameters(self) -> list[nn.Parameter]:
         """The head, and what it reads: the adapter or (without one) the trunk, up to the last layer read."""
@@ -63,14 +68,35 @@ class ScalarModel:
 
     def values(self, packed: Packed, index: Tensor) -> Tensor:
         """Scalars [len(index)] float32 read at the tokens `index` of a packed row, with gradient where enabled."""
+        return self._read_out(self._hidden(packed).index_select(0, index).float())
+
+    def scores(self, packed: Packed) -> Tensor:
+        """One scalar [R] float32 for each response, with gradient where enabled."""
+        return self._read_out(self.features(packed))
+
+    def features(self, packed: Packed) -> Tensor:
+        """What a response's score is read from, [R, D] float32."""
+        hidden = self._hidden(packed)
+        ends = hidden.index_select(0, packed.ends).float()
+        if self.pooling == "last":
+            return ends
+        own = (packed.owner >= 0).nonzero()[:, 0]
+        owner = packed.owner[own]
+        summed = torch.zeros_like(ends).index_add(0, owner, hidden.index_select(0, own).float())
+        lengths = torch.bincount(owner, minlength=len(ends))[:, None]
+        return torch.where(lengths > 0, summed / lengths.clamp(min=1), ends)  # an empty response: its prompt's end
+
+    def _hidden(self, packed: Packed) -> Tensor:
         with self.lm.adapters.use(self.adapter):
-            hidden = self.lm.hidden_states(packed, self.layers)
-        return (hidden.index_select(0, index).float() @ self.head - self.mean) / self.std
+            return self.lm.hidden_states(packed, self.layers)
+
+    def _read_out(self, features: Tensor) -> Tensor:
+        return (features @ self.head - self.mean) / self.std
 
     def save(self, folder: Path, base: str) -> None:
         """Write the adapter (peft's layout) and the head into `folder`; a full trunk is written whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        described = {"layers": self.layers, "mean": self.mean, "std": self.std}
+        described = {"layers": self.layers, "mean": self.mean, "std": self.std, "pooling": self.pooling}
         if self.adapter is not None:
             extra = {"base_sha256": self.lm.weights_hash, "kilter_scalar": described}
             self.lm.adapters.save(self.adapter, folder, base, extra)
@@ -104,7 +130,10 @@ class ScalarModel:
                 raise ModelError(f"The reward model in {folder} was trained on another version of {lm.name}.")
             adapter = name
         parameter = nn.Parameter(head.to(lm.device))
-        return ScalarModel(lm, adapter, parameter, described["layers"], described["mean"], described["std"])
+        return ScalarModel(
+            lm, adapter, parameter, described["layers"], described["mean"], described["std"],
+            described.get("pooling", "last"),
+        )  # fmt: skip
 
     def take_head(self, folder: Path) -> None:
         """Take the head and the normalization of a saved scalar model; the trunk stays as it is."""

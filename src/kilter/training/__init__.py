@@ -1,28 +1,42 @@
 """From judgments to a better model: one algorithm per file, one shared loop with checkpoints.
 
-`train_sft`, `train_reward` and `train_ppo` are the three steps of InstructGPT, each usable alone.
+`train_sft`, `train_reward` and `train_ppo` are the three steps of InstructGPT, each usable alone; `train_dpo` and
+`train_kto` learn from preferences directly, `train_grpo` from any reward.
 """
 
+from kilter.training.dpo import DPOSettings, train_dpo
+from kilter.training.grpo import GRPOSettings, train_grpo
+from kilter.training.kto import KTOSettings, MarkedItem, train_kto
 from kilter.training.loop import Progress
 from kilter.training.policy import Policy
 from kilter.training.ppo import Models, PPOSettings, make_models, train_ppo
 from kilter.training.reward import RankedItem, RewardSettings, pair_margins, reward_scores, train_reward
+from kilter.training.rewards import RewardFunction, Weighted
 from kilter.training.settings import LoraSettings
 from kilter.training.sft import SFTSettings, mean_loss, train_sft
 
 __all__ = [
+    "DPOSettings",
+    "GRPOSettings",
+    "KTOSettings",
     "LoraSettings",
+    "MarkedItem",
     "Models",
     "PPOSettings",
     "Policy",
     "Progress",
     "RankedItem",
+    "RewardFunction",
     "RewardSettings",
     "SFTSettings",
+    "Weighted",
     "make_models",
     "mean_loss",
     "pair_margins",
     "reward_scores",
+    "train_dpo",
+    "train_grpo",
+    "train_kto",
     "train_ppo",
     "train_reward",
     "train_sft",

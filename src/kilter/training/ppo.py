@@ -25,10 +25,10 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
-from kilter.models import Item, LanguageModel, Packed, Response, micro_batches, pack, packed_logprobs, sample
-from kilter.models.flops import decode_flops, forward_flops, train_flops
+from kilter.models import Item, LanguageModel, Response, pack, packed_logprobs
+from kilter.models.flops import forward_flops, train_flops
 from kilter.models.scalar import ScalarModel
-from kilter.training.guards import require_entropy, require_finite, require_kl_within, require_varied
+from kilter.training.guards import require_varied
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import (
     adapt_kl_coef,
@@ -41,26 +41,26 @@ from kilter.training.losses import (
 )
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
+from kilter.training.rollout import (
+    Rollout,
+    RolloutSettings,
+    micro_packs,
+    minibatches,
+    read_rollout,
+    sample_responses,
+)
 from kilter.training.seeds import batch_indices, derive_seed, permutation
-from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
+from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
 
 Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
 """Called with (step, numbers of the prompts, their responses); what it returns is logged and never trained on."""
 
 
-class PPOSettings(OptimizerSettings):
+class PPOSettings(RolloutSettings):
     """PPO-ptx."""
 
-    lr: float = Field(1e-4, gt=0, description="Peak learning rate of the policy.")
     value_lr: float = Field(2e-4, gt=0, description="Peak learning rate of the value model.")
-    steps: int = Field(25, ge=1, description="Rounds of sampling and improving.")
-    prompts: int = Field(8, ge=1, description="Prompts per step.")
-    samples: int = Field(4, ge=1, description="Responses per prompt.")
-    max_new_tokens: int = Field(48, ge=1, description="Longest response.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature; the loss uses the same.")
-    epochs: int = Field(1, ge=1, description="Passes over each batch of responses.")
-    minibatches: int = Field(2, ge=1, description="Updates per pass.")
     clip: float = Field(0.2, gt=0, description="Clip range of the probability ratio.")
     value_clip: float = Field(0.2, gt=0, description="Clip range of the value's change.")
     gamma: float = Field(1.0, gt=0, le=1, description="Discount.")
@@ -72,18 +72,12 @@ class PPOSettings(OptimizerSettings):
     whiten_rewards: bool = Field(False, description="Scale rewards to unit variance without shifting their mean.")
     ptx_coef: float = Field(0.1, ge=0, description="Weight of language modeling on plain text; 0 turns it off.")
     ptx_tokens: int = Field(256, ge=16, description="Tokens of plain text per update.")
-    max_kl: float = Field(60.0, gt=0, description="Stop when the KL per response exceeds this.")
-    min_entropy: float = Field(0.02, ge=0, description="Stop when the entropy per token falls below this.")
-    lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
 
 @dataclass
-class Rollout:
-    """Responses of one step with everything that the update needs; per-token tensors are [M] in pack order."""
+class Estimates:
+    """What PPO adds to a rollout, [M] each."""
 
-    items: list[Item]
-    packed: Packed
-    old: Tensor
     values: Tensor
     advantages: Tensor
     returns: Tensor
@@ -134,20 +128,21 @@ def train_ppo(
     if done is not None:
         models.policy.load(folder / "model")
         return done
-    updates = settings.steps * settings.epochs * settings.minibatches
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
-        "policy": Optimizer(models.policy.parameters(), settings, updates, **adam),
-        "value": Optimizer(models.value.parameters(), settings, updates, lr=settings.value_lr, **adam),
+        "policy": Optimizer(models.policy.parameters(), settings, settings.updates, **adam),
+        "value": Optimizer(models.value.parameters(), settings, settings.updates, lr=settings.value_lr, **adam),
     }
     loop = Loop(folder, "ppo", settings.steps, identity, optimizers, progress, settings.checkpoint_seconds)
     loop.counters.update(kl_coef=settings.kl_coef)
     for step in loop.steps():
         numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
-        responses = _sample(models.policy, [prompts[number] for number in numbers], settings, step, loop)
+        chosen = [prompts[number] for number in numbers]
+        responses = sample_responses(models.policy, chosen, settings, step, loop)
         seen = observe(step, numbers, responses) if observe is not None else {}
-        rollout, metrics = _rollout(models, [prompts[number] for number in numbers], responses, settings, step, loop)
-        metrics |= _improve(models, rollout, texts, settings, step, optimizers, loop)
+        rollout, metrics = read_rollout(models.policy, models.reference, chosen, responses, settings, step, loop)
+        estimates, more = _estimate(models, rollout, settings, step, loop)
+        metrics |= more | _improve(models, rollout, estimates, texts, settings, step, optimizers, loop)
         if settings.kl_target is not None:
             loop.counters["kl_coef"] = adapt_kl_coef(
                 loop.counters["kl_coef"], metrics["kl"], settings.kl_target, settings.kl_horizon,
@@ -159,115 +154,67 @@ def train_ppo(
     return loop.finish({key: last[key] for key in ("reward", "kl", "entropy", "length") if key in last})
 
 
-def _sample(
-    policy: Policy, prompts: Sequence[Sequence[int]], settings: PPOSettings, step: int, loop: Loop
-) -> list[list[Response]]:
-    with policy.active():
-        responses = sample(
-            policy.lm, prompts, n=settings.samples, max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature, seed=derive_seed(settings.seed, "rollout", step),
-        )  # fmt: skip
-    tokens = sum(len(one.tokens) for group in responses for one in group)
-    context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
-    loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
-    return responses
-
-
 @torch.no_grad()
-def _rollout(
-    models: Models, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Response]],
-    settings: PPOSettings, step: int, loop: Loop,
-) -> tuple[Rollout, dict[str, float]]:  # fmt: skip
-    """Score the responses with all four models and estimate advantages."""
-    lm = models.policy.lm
-    flat = [one for group in responses for one in group]
-    items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(prompts, responses, strict=True)]
-    packed = pack(items, lm.device)
-    counts = packed.counts.tolist()
-    with models.policy.active():
-        old, entropy = packed_logprobs(lm, packed, temperature=settings.temperature, entropy=True)
-    with models.reference.active():
-        ref, _ = packed_logprobs(models.reference.lm, packed, temperature=settings.temperature)
-    raw = models.reward.values(packed, packed.ends)
+def _estimate(
+    models: Models, rollout: Rollout, settings: PPOSettings, step: int, loop: Loop
+) -> tuple[Estimates, dict[str, float]]:
+    """Score the responses, and estimate the advantage of each token."""
+    packed, counts = rollout.packed, rollout.counts
+    raw = models.reward.scores(packed)
     values = models.value.values(packed, packed.sources)
-    labels = packed.targets.numel()
-    loop.compute.add(2 * forward_flops(lm, packed, labels=labels), packed.size)
     for model in (models.reward, models.value):
         loop.compute.add(forward_flops(model.lm, packed, layers=model.layers), packed.size)
-
-    finished = torch.tensor([one.finished for one in flat], device=raw.device)
-    scores = raw.where(finished, torch.full_like(raw, settings.no_eos_score))
+    scores = raw.where(rollout.finished, torch.full_like(raw, settings.no_eos_score))
     require_varied(raw.tolist(), step)
-    rewards = per_token_rewards(scores, old, ref, counts, loop.counters["kl_coef"])
+    rewards = per_token_rewards(scores, rollout.old, rollout.ref, counts, loop.counters["kl_coef"])
     if settings.whiten_rewards:
         rewards = whiten(rewards, shift_mean=False)
     advantages, returns = gae(rewards.cpu(), values.cpu(), counts, settings.gamma, settings.lam)
-    kl = float((old - ref).sum()) / len(flat)
-    require_finite("KL", kl, step)
-    require_kl_within(kl, settings.max_kl, step)
-    require_entropy(float(entropy.mean()), settings.min_entropy, step)
-    sampler = torch.tensor([one for response in flat for one in response.logprobs], device=old.device)
     metrics = {
         "reward": float(raw.mean()),
         "reward_std": float(raw.std()),
         "score": float(scores.mean()),
-        "kl": kl,
-        "kl_k3": float(kl_k3(old, ref).sum()) / len(flat),
-        "entropy": float(entropy.mean()),
-        "length": sum(counts) / len(counts),
-        "finished": float(finished.float().mean()),
         "value_error": float((values.cpu() - returns).square().mean()),
         "explained_variance": _explained(values.cpu(), returns),
-        # Sampler and trainer should give the same tokens the same probability: mean ratio, and typical difference.
-        "agreement": float(torch.exp(old - sampler).mean()),
-        "disagreement": float((old - sampler).abs().mean()),
     }
-    device = lm.device
-    whitened = whiten(advantages).to(device)
-    return Rollout(items, packed, old, values, whitened, returns.to(device)), metrics
+    device = rollout.old.device
+    return Estimates(values, whiten(advantages).to(device), returns.to(device)), metrics
 
 
 def _improve(
-    models: Models, rollout: Rollout, texts: Sequence[Sequence[int]], settings: PPOSettings, step: int,
-    optimizers: Mapping[str, Optimizer], loop: Loop,
+    models: Models, rollout: Rollout, estimates: Estimates, texts: Sequence[Sequence[int]], settings: PPOSettings,
+    step: int, optimizers: Mapping[str, Optimizer], loop: Loop,
 ) -> dict[str, float]:  # fmt: skip
     """Update policy and value model on minibatches of whole prompts."""
     sums: dict[str, float] = {}
-    per_epoch = min(settings.minibatches, len(rollout.items))
-    updates = settings.epochs * per_epoch
-    for update in range(updates):
-        epoch, part = divmod(update, per_epoch)
-        order = permutation(len(rollout.items), settings.seed, "minibatch", step, epoch)
-        metrics = _update(models, rollout, order[part::per_epoch], settings, loop)
-        number = step * settings.epochs * settings.minibatches + update
+    updates = list(minibatches(len(rollout.items), settings, step))
+    for number, chosen in updates:
+        metrics = _update(models, rollout, estimates, chosen, settings, loop)
         if settings.ptx_coef:
             metrics["ptx_loss"] = _ptx(models.policy, texts, settings, number, loop)
         for name, optimizer in optimizers.items():
             metrics[f"{name}_grad_norm"] = optimizer.step(number)
         for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value / updates
+            sums[key] = sums.get(key, 0.0) + value / len(updates)
     return sums
 
 
 def _update(
-    models: Models, rollout: Rollout, chosen: Sequence[int], settings: PPOSettings, loop: Loop
+    models: Models, rollout: Rollout, estimates: Estimates, chosen: Sequence[int], settings: PPOSettings, loop: Loop
 ) -> dict[str, float]:
     """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
     lm = models.policy.lm
-    where = _token_ranges(rollout)
-    total = sum(len(where[number]) for number in chosen)
+    tokens, _ = rollout.ranges()
+    total = sum(len(tokens[number]) for number in chosen)
     sums = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0, "approx_kl": 0.0}
-    for indices in micro_batches([rollout.items[number].length for number in chosen], settings.max_tokens):
-        numbers = [chosen[index] for index in indices]
-        packed = pack([rollout.items[number] for number in numbers], lm.device)
-        own = torch.cat([where[number] for number in numbers]).to(lm.device)
-        old, advantages = rollout.old[own], rollout.advantages[own]
+    for packed, own, _ in micro_packs(rollout, chosen, settings):
+        old = rollout.old[own]
         with models.policy.active():
             logprobs, _ = packed_logprobs(lm, packed, temperature=settings.temperature)
-        per_token, clipped = ppo_policy_loss(logprobs, old, advantages, settings.clip)
+        per_token, clipped = ppo_policy_loss(logprobs, old, estimates.advantages[own], settings.clip)
         (per_token.sum() / total).backward()  # type: ignore[no-untyped-call]
         values = models.value.values(packed, packed.sources)
-        value_loss = ppo_value_loss(values, rollout.values[own], rollout.returns[own], settings.value_clip)
+        value_loss = ppo_value_loss(values, estimates.values[own], estimates.returns[own], settings.value_clip)
         (value_loss.sum() / total).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             sums["policy_loss"] += float(per_token.sum()) / total
@@ -300,18 +247,6 @@ def _ptx(policy: Policy, texts: Sequence[Sequence[int]], settings: PPOSettings, 
     labels = packed.targets.numel()
     loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=policy.adapter is None), packed.size)
     return loss.item()
-
-
-def _token_ranges(rollout: Rollout) -> list[Tensor]:
-    """For each item, the positions of its tokens among the rollout's M."""
-    counts = rollout.packed.counts.tolist()
-    ranges, start, response = [], 0, 0
-    for item in rollout.items:
-        length = sum(counts[response : response + len(item.responses)])
-        ranges.append(torch.arange(start, start + length))
-        start += length
-        response += len(item.responses)
-    return ranges
 
 
 def _explained(values: Tensor, returns: Tensor) -> float:

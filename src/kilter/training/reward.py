@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, Packed, micro_batches, pack
 from kilter.models.flops import train_flops
-from kilter.models.scalar import ScalarModel
+from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import preference_loss
@@ -30,6 +31,8 @@ from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprin
 from kilter.training.sft import check_lengths
 
 ADAPTER = "reward"
+PROBE_PENALTY = 0.2
+"""Weight of half the squared norm of the probe's head, per pair and in units of the standardized features."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class RewardSettings(OptimizerSettings):
     epochs: float = Field(1.0, gt=0, description="Passes over the comparisons; InstructGPT found one best.")
     batch_size: int = Field(16, ge=1, description="Prompts per update, with all their responses.")
     layers: int | None = Field(None, ge=1, description="Read out after this many decoder layers; null means all.")
+    pooling: Pooling = Field("mean", description="A score is read from the mean over the response, or its last token.")
+    probe: bool = Field(True, description="Start from a linear probe on the frozen trunk instead of from zero.")
     smoothing: float = Field(0.05, ge=0, lt=0.5, description="Assumed share of labels that are the wrong way round.")
     lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
@@ -83,7 +88,7 @@ def train_reward(
     former = lm.adapters.active
     policy = Policy.create(lm, ADAPTER, settings.lora, settings.seed)
     try:
-        model = ScalarModel.create(lm, policy.adapter, settings.layers)
+        model = ScalarModel.create(lm, policy.adapter, settings.layers, settings.pooling)
         described = [[vars(one.item), one.pairs] for one in items]
         start = [str(lm.dtype), weights_digest(policy.parameters())]
         identity = fingerprint("reward", settings, described, lm.weights_hash, start)
@@ -111,6 +116,8 @@ def _train(
     }
     loop = Loop(folder, "reward", steps, identity, optimizers, progress, settings.checkpoint_seconds)
     for step in loop.steps():
+        if step == 0 and settings.probe:
+            fit_head(model, items, settings.max_tokens)
         batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
         loss, accuracy, margin = _accumulate(model, batch, settings, loop)
         require_finite("loss", loss, step)
@@ -125,6 +132,32 @@ def _train(
     return loop.finish(result)
 
 
+@torch.no_grad()
+def fit_head(model: ScalarModel, items: Sequence[RankedItem], max_tokens: int = 4096) -> None:
+    """Set the head to a logistic regression on the hidden states of the trunk as it is.
+
+    Fine-tuning that starts from such a probe distorts the features less than from an arbitrary head (LP-FT, arXiv
+    2202.10054).
+    """
+    differences: list[Tensor] = []
+    weights: list[Tensor] = []
+    for indices in micro_batches([one.item.length for one in items], max_tokens):
+        some = [items[index] for index in indices]
+        packed = pack([one.item for one in some], model.lm.device)
+        better, worse, weight = pair_index(some, packed)
+        features = model.features(packed)
+        differences.append(features[better] - features[worse])
+        weights.append(weight)
+    x, weight = torch.cat(differences).cpu().double(), torch.cat(weights).cpu().double()
+    scale = x.square().mean(0).sqrt().clamp_(min=1e-6)  # the penalty is fair to features of one size
+    x /= scale
+    # Each pair once as (better - worse, 1) and once as (worse - better, 0): no intercept, both classes.
+    regression = LogisticRegression(C=1 / (PROBE_PENALTY * 2 * float(weight.sum())), fit_intercept=False, max_iter=1000)
+    labels = torch.cat([torch.ones(len(x)), torch.zeros(len(x))])
+    regression.fit(torch.cat([x, -x]).numpy(), labels.numpy(), torch.cat([weight, weight]).numpy())
+    model.head.copy_(torch.from_numpy(regression.coef_[0]) / scale)
+
+
 def _accumulate(
     model: ScalarModel, batch: Sequence[RankedItem], settings: RewardSettings, loop: Loop
 ) -> tuple[float, float, float]:
@@ -137,7 +170,7 @@ def _accumulate(
         better, worse, weight = pair_index(some, packed)
         if better.numel() == 0:
             continue
-        scores = model.values(packed, packed.ends)
+        scores = model.scores(packed)
         # preference_loss is a weighted mean; times its weight it is this part's share of the batch's mean.
         loss = preference_loss(scores, better, worse, weight, settings.smoothing) * (weight.sum() / prompts)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -180,7 +213,7 @@ def reward_scores(model: ScalarModel, items: Sequence[Item], max_tokens: int = 4
     results: list[Tensor | None] = [None] * len(items)
     for batch in micro_batches([item.length for item in items], max_tokens):
         packed = pack([items[index] for index in batch], model.lm.device)
-        parts = torch.split(model.values(packed, packed.ends).cpu(), [len(items[index].responses) for index in batch])
+        parts = torch.split(model.scores(packed).cpu(), [len(items[index].responses) for index in batch])
         for index, part in zip(batch, parts, strict=True):
             results[index] = part
     return [one for one in results if one is not None]

@@ -1,0 +1,281 @@
+"""Policy gradients without a value model: GRPO and its corrections, RLOO, REINFORCE++.
+
+One step: sample n responses to each of a batch of prompts, reward them, compare each with its siblings, and raise the
+probability of what was better. The named variants differ in four choices, listed in VARIANTS:
+
+- grpo (DeepSeekMath, arXiv 2402.03300): advantage (r - mean) / std of the group; mean over each response's tokens.
+- dr_grpo (arXiv 2503.20783): neither divides by the standard deviation nor by the response's length, which favor easy
+  prompts and long wrong answers.
+- dapo (arXiv 2503.14476): clip higher upward, mean over all tokens, cut-off responses and groups without variance left
+  out (they are not sampled again until the batch is full, as the paper does).
+- gspo (arXiv 2507.18071): one probability ratio for the whole response.
+- rloo (arXiv 2402.14740): each response against the mean of the others; the KL is part of the reward.
+- reinforce++ (arXiv 2501.03262): no group; returns with a KL penalty per token, whitened over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from kilter.errors import SettingsError
+from kilter.models import Item, LanguageModel, Response, packed_logprobs
+from kilter.models.flops import train_flops
+from kilter.models.scalar import ScalarModel
+from kilter.training.group_losses import (
+    Advantage,
+    Normalize,
+    clipped_loss,
+    group_advantages,
+    kl_loss,
+    returns_to_go,
+    sequence_ratio,
+    token_weights,
+)
+from kilter.training.guards import require_finite, require_varied
+from kilter.training.loop import Loop, Progress, finished_result, no_progress
+from kilter.training.losses import kl_k3, whiten
+from kilter.training.optimizer import Optimizer
+from kilter.training.policy import Policy
+from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, reward_of
+from kilter.training.rollout import (
+    Rollout,
+    RolloutSettings,
+    micro_packs,
+    minibatches,
+    read_rollout,
+    sample_responses,
+)
+from kilter.training.seeds import batch_indices, derive_seed
+from kilter.training.settings import fingerprint, weights_digest
+from kilter.training.sft import check_lengths
+
+PATIENCE = 5
+"""Steps from the start in which all rewards may be the same before the run stops."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the named algorithms differ in.
+
+    Attributes:
+        advantage: how a response is compared with its siblings; "returns" is per token and over the batch.
+        normalize: what the sum over tokens is divided by.
+        clip: how far the probability ratio may go down and up.
+        by_sequence: one ratio per response instead of one per token.
+        kl_in_reward: the KL penalty is part of the reward instead of the loss.
+        drop: leave out cut-off responses and groups without variance.
+    """
+
+    advantage: Advantage
+    normalize: Normalize
+    clip: tuple[float, float] = (0.2, 0.2)
+    by_sequence: bool = False
+    kl_in_reward: bool = False
+    drop: bool = False
+
+
+VARIANTS: dict[str, Variant] = {
+    "grpo": Variant("standardized", "response"),
+    "dr_grpo": Variant("centered", "constant"),
+    "dapo": Variant("standardized", "token", clip=(0.2, 0.28), drop=True),
+    "gspo": Variant("standardized", "response", clip=(3e-4, 4e-4), by_sequence=True),
+    "rloo": Variant("leave_one_out", "sequence", kl_in_reward=True),
+    "reinforce++": Variant("returns", "token", kl_in_reward=True),
+}
+
+Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
+
+
+class GRPOSettings(RolloutSettings):
+    """GRPO and its relatives."""
+
+    variant: Literal["grpo", "dr_grpo", "dapo", "gspo", "rloo", "reinforce++"] = Field(
+        "grpo", description="Named algorithm: how responses are compared and the loss is averaged."
+    )
+    samples: int = Field(8, ge=1, description="Responses per prompt, the group.")
+    minibatches: int = Field(1, ge=1, description="Updates per pass.")
+    kl_coef: float = Field(0.04, ge=0, description="Weight of the KL penalty (beta); 0 turns it off.")
+    kl_gradient: Literal["exact", "k3"] = Field(
+        "exact", description="A KL in the loss pushes along its true gradient, or along that of k3 as GRPO wrote it."
+    )
+    clip: float | None = Field(None, gt=0, description="Clip range both ways; null takes the variant's own.")
+
+
+def train_grpo(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    reward: Rewards,
+    settings: GRPOSettings,
+    folder: Path,
+    *,
+    observe: Observe | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Improve `lm` by any reward; the trained policy is active on return and lies in `folder/model`.
+
+        train_grpo(lm, prompts, lambda prompts, responses: [-abs(len(one.split()) - 20) for one in responses],
+                   GRPOSettings(steps=20), Path("short"))
+
+    Args:
+        lm: the model to start from, which is the KL's reference too.
+        prompts: texts or chats.
+        reward: a function (prompts, responses) -> numbers, a reward model on the same trunk, or several with weights.
+        observe: sees every step's responses, for a gold judge that is not trained on.
+
+    Raises:
+        DataError: there are no prompts, one leaves no room for a response, or a reward is not a finite number.
+        SettingsError: a group of one with a variant that compares siblings, or a KL with full fine-tuning and a reward
+            model on the trunk that is trained.
+        TrainingStopped: divergence, KL beyond its bound, collapsed entropy, rewards that never differ.
+    """
+    rewards, variant = as_weighted(reward), VARIANTS[settings.variant]
+    _check(lm, rewards, settings, variant)
+    encoded = [lm.encode_prompt(prompt) for prompt in prompts]
+    check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
+    policy, reference = _policies(lm, settings)
+    start = [str(lm.dtype), weights_digest(policy.parameters()), [(one.name, one.weight) for one in rewards]]
+    identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
+    done = finished_result(folder, identity)
+    if done is not None:
+        policy.load(folder / "model")
+        return done
+    optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
+    loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer}, progress,
+                settings.checkpoint_seconds, counters={"constant": 0})  # fmt: skip
+    for step in loop.steps():
+        numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
+        chosen = [encoded[number] for number in numbers]
+        responses = sample_responses(policy, chosen, settings, step, loop)
+        seen = observe(step, numbers, responses) if observe is not None else {}
+        rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop)
+        values, means = reward_of(rewards, rollout, [prompts[number] for number in numbers])
+        _require_signal(values, loop, step)
+        advantages = _advantages(rollout, values, settings, variant)
+        metrics |= means | {"reward": float(values.mean()), "reward_std": float(values.std())}
+        metrics |= _improve(policy, rollout, advantages, settings, variant, step, optimizer, loop)
+        loop.log({**metrics, **seen}, step)
+    policy.save(folder / "model")
+    last = loop.rows[-1]
+    return loop.finish({key: last[key] for key in ("reward", "kl", "entropy", "length") if key in last})
+
+
+def _advantages(rollout: Rollout, rewards: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:
+    """Advantage of each token, [M]; zero where the variant leaves a response out."""
+    response = rollout.packed.response
+    kl = rollout.old - rollout.ref
+    if variant.advantage == "returns":
+        returns = returns_to_go(rewards, -settings.kl_coef * kl, rollout.counts)
+        return whiten(returns)
+    if variant.kl_in_reward:
+        rewards = rewards - settings.kl_coef * rollout.packed.summed(kl)
+    advantages = group_advantages(rewards, settings.samples, variant.advantage)
+    if variant.drop:
+        advantages = advantages.where(rollout.finished, 0.0)
+    return advantages[response]
+
+
+def _improve(
+    policy: Policy, rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant, step: int,
+    optimizer: Optimizer, loop: Loop,
+) -> dict[str, float]:  # fmt: skip
+    """Update the policy on minibatches of whole groups."""
+    sums: dict[str, float] = {}
+    updates = list(minibatches(len(rollout.items), settings, step))
+    for number, chosen in updates:
+        metrics = _update(policy, rollout, advantages, chosen, settings, variant, loop)
+        require_finite("policy_loss", metrics["policy_loss"], step)
+        metrics["grad_norm"] = optimizer.step(number)
+        for key, value in metrics.items():
+            sums[key] = sums.get(key, 0.0) + value / len(updates)
+    return sums
+
+
+def _update(
+    policy: Policy, rollout: Rollout, advantages: Tensor, chosen: Sequence[int], settings: GRPOSettings,
+    variant: Variant, loop: Loop,
+) -> dict[str, float]:  # fmt: skip
+    """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
+    sums = {"policy_loss": 0.0, "kl_loss": 0.0, "clipped": 0.0, "approx_kl": 0.0}
+    low, high = (settings.clip, settings.clip) if settings.clip is not None else variant.clip
+    tokens, responses = rollout.ranges()
+    mine = torch.cat([tokens[number] for number in chosen])
+    kept = _kept(rollout, advantages, variant)
+    weights = torch.zeros_like(rollout.old)
+    own_responses = torch.cat([responses[number] for number in chosen])
+    weights[mine] = token_weights(
+        rollout.packed.counts[own_responses], kept[own_responses], variant.normalize, settings.max_new_tokens
+    )
+    for packed, own, _ in micro_packs(rollout, chosen, settings):
+        old, weight = rollout.old[own], weights[own]
+        with policy.active():
+            logprobs, _ = packed_logprobs(policy.lm, packed, temperature=settings.temperature)
+        ratio = sequence_ratio(logprobs, old, packed) if variant.by_sequence else torch.exp(logprobs - old)
+        per_token, clipped = clipped_loss(ratio, advantages[own], low, high)
+        loss = (per_token * weight).sum()
+        if settings.kl_coef and not variant.kl_in_reward:
+            kl = (kl_loss(logprobs, rollout.ref[own], old, settings.kl_gradient) * weight).sum()
+            loss = loss + settings.kl_coef * kl
+            sums["kl_loss"] += float(kl.detach())
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            sums["policy_loss"] += float((per_token * weight).sum())
+            sums["clipped"] += float(clipped.float().sum()) / len(mine)
+            sums["approx_kl"] += float(kl_k3(old, logprobs).sum()) / len(mine)
+        labels, full = packed.targets.numel(), policy.adapter is None
+        loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=full), packed.size)
+    return sums
+
+
+def _kept(rollout: Rollout, advantages: Tensor, variant: Variant) -> Tensor:
+    """Which responses count in the average, [R] bool."""
+    everything = torch.ones(len(rollout.responses), dtype=torch.bool, device=advantages.device)
+    if not variant.drop:
+        return everything
+    size = rollout.packed.summed(advantages.abs())
+    return (size > 0) & rollout.finished
+
+
+def _require_signal(rewards: Tensor, loop: Loop, step: int) -> None:
+    """Stop when no two rewards have differed in the first steps; later a batch may well be all right or all wrong."""
+    constant = float(rewards.max() - rewards.min()) < 1e-9
+    if loop.counters["constant"] is None:
+        return
+    loop.counters["constant"] = loop.counters["constant"] + 1 if constant else None
+    if constant and loop.counters["constant"] >= PATIENCE:
+        require_varied(rewards.tolist(), step)
+
+
+def _policies(lm: LanguageModel, settings: GRPOSettings) -> tuple[Policy, Policy]:
+    """The policy and what it is compared with: the adapter it started from, or a frozen copy of the trunk."""
+    if settings.lora is None:
+        from copy import deepcopy
+
+        frozen = deepcopy(lm)
+        return Policy.create(lm, "grpo", None, settings.seed), Policy(frozen, frozen.adapters.active)
+    former = lm.adapters.active
+    return Policy.create(lm, "grpo", settings.lora, settings.seed), Policy(lm, former)
+
+
+def _check(lm: LanguageModel, rewards: Sequence[Weighted], settings: GRPOSettings, variant: Variant) -> None:
+    if settings.samples < 2 and variant.advantage != "returns":
+        raise SettingsError(
+            f"{settings.variant} compares the responses to one prompt with one another, so samples must be at least 2 "
+            "(given: 1); or choose variant: reinforce++."
+        )
+    if settings.kl_gradient != "exact" and (variant.kl_in_reward or not settings.kl_coef):
+        raise SettingsError(
+            "kl_gradient has no effect where the KL is part of the reward or kl_coef is 0; leave it out."
+        )
+    shared = any(isinstance(one.reward, ScalarModel) and one.reward.lm is lm for one in rewards)
+    if settings.lora is None and shared:
+        raise SettingsError(
+            "With lora: null the whole trunk changes, so a reward model needs a trunk of its own; load the model a "
+            "second time for it."
+        )

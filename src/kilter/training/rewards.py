@@ -1,0 +1,92 @@
+"""Rewards for policy gradients: any function of prompts and responses, any reward model, weighted and added."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from kilter.errors import DataError
+from kilter.models import Message
+from kilter.models.scalar import ScalarModel
+from kilter.training.rollout import Rollout
+
+Prompt = str | Sequence[Message]
+RewardFunction = Callable[[list[Prompt], list[str]], Sequence[float]]
+"""reward(prompts, responses) -> one number per response; a prompt is given as the caller gave it, once per response."""
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A reward and its weight in the sum; `name` is what the metrics call it."""
+
+    reward: RewardFunction | ScalarModel
+    weight: float = 1.0
+    name: str = "reward"
+
+
+Rewards = RewardFunction | ScalarModel | Sequence[Weighted]
+
+
+def as_weighted(rewards: Rewards) -> list[Weighted]:
+    """A function or a reward model alone is the whole reward.
+
+    Raises:
+        DataError: there is no reward, or two have one name.
+    """
+    if isinstance(rewards, ScalarModel) or callable(rewards):
+        return [Weighted(rewards)]
+    listed = list(rewards)
+    names = [one.name for one in listed]
+    if not listed or len(set(names)) < len(names):
+        raise DataError(f"Give at least one reward, each with a name of its own; given: {', '.join(names) or 'none'}.")
+    return listed
+
+
+@torch.no_grad()
+def reward_of(
+    rewards: Sequence[Weighted], rollout: Rollout, prompts: Sequence[Prompt]
+) -> tuple[Tensor, dict[str, float]]:
+    """Weighted sum [R] of the rewards of a rollout, and the mean of each under its name.
+
+    Args:
+        prompts: one per item of the rollout, as the user gave it.
+
+    Raises:
+        DataError: a reward gave the wrong number of values, or something that is not a finite number.
+    """
+    repeated = [prompt for prompt, item in zip(prompts, rollout.items, strict=True) for _ in item.responses]
+    texts = [one.text for one in rollout.responses]
+    total = torch.zeros(len(texts), device=rollout.old.device)
+    means = {}
+    for one in rewards:
+        if isinstance(one.reward, ScalarModel):
+            values = one.reward.scores(rollout.packed).to(total.device)
+        else:
+            given = _checked(one.reward(list(repeated), list(texts)), one.name, texts)
+            values = torch.tensor(given, device=total.device)
+        total += one.weight * values
+        means[one.name] = float(values.mean())
+    return total, means
+
+
+def _checked(given: object, name: str, texts: Sequence[str]) -> list[float]:
+    if isinstance(given, Tensor):
+        given = given.tolist()
+    if not isinstance(given, Sequence) or len(given) != len(texts):
+        what = f"{len(given)} values" if isinstance(given, Sequence) else f"a {type(given).__name__}"
+        raise DataError(
+            f"The reward '{name}' gave {what} for {len(texts)} responses. It is called as reward(prompts, responses) "
+            "and must return one number per response, in order."
+        )
+    for value, text in zip(given, texts, strict=True):
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise DataError(
+                f"The reward '{name}' gave {value!r} for the response {text[:60]!r}. Every reward must be a finite "
+                "number; give a low one to a response that cannot be judged."
+            )
+    return [float(value) for value in given]

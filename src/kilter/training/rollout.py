@@ -1,0 +1,157 @@
+"""Rollouts: responses sampled from the policy, with what every policy gradient needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from kilter.models import Item, Packed, Response, micro_batches, pack, packed_logprobs, sample
+from kilter.models.flops import decode_flops, forward_flops
+from kilter.training.guards import require_entropy, require_finite, require_kl_within
+from kilter.training.loop import Loop
+from kilter.training.losses import kl_k3
+from kilter.training.policy import Policy
+from kilter.training.seeds import derive_seed, permutation
+from kilter.training.settings import LoraSettings, OptimizerSettings
+
+
+class RolloutSettings(OptimizerSettings):
+    """Settings of every algorithm that learns from its own samples."""
+
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate of the policy.")
+    steps: int = Field(25, ge=1, description="Rounds of sampling and improving.")
+    prompts: int = Field(8, ge=1, description="Prompts per step.")
+    samples: int = Field(4, ge=1, description="Responses per prompt.")
+    max_new_tokens: int = Field(48, ge=1, description="Longest response.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature; the loss uses the same.")
+    epochs: int = Field(1, ge=1, description="Passes over each batch of responses.")
+    minibatches: int = Field(2, ge=1, description="Updates per pass.")
+    max_kl: float = Field(60.0, gt=0, description="Stop when the KL per response exceeds this.")
+    min_entropy: float = Field(0.02, ge=0, description="Stop when the entropy per token falls below this.")
+    lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps * self.epochs * self.minibatches
+
+
+@dataclass
+class Rollout:
+    """Responses of one step; per-token tensors are [M] in pack order, per-response ones [R].
+
+    Attributes:
+        items: one per prompt, with its responses.
+        packed: all items in one row.
+        responses: as they were sampled, [R].
+        old, ref: [M] log-probabilities under the policy that sampled and under the reference.
+    """
+
+    items: list[Item]
+    packed: Packed
+    responses: list[Response]
+    old: Tensor
+    ref: Tensor
+
+    @property
+    def counts(self) -> list[int]:
+        """Tokens of each response, [R]."""
+        counts: list[int] = self.packed.counts.tolist()
+        return counts
+
+    @property
+    def finished(self) -> Tensor:
+        """Whether each response ended by itself, [R] bool."""
+        return torch.tensor([one.finished for one in self.responses], device=self.old.device)
+
+    def ranges(self) -> tuple[list[Tensor], list[Tensor]]:
+        """For each item, where its tokens lie among the M, and its responses among the R."""
+        counts, tokens, responses = self.counts, [], []
+        token = response = 0
+        for item in self.items:
+            length = sum(counts[response : response + len(item.responses)])
+            tokens.append(torch.arange(token, token + length))
+            responses.append(torch.arange(response, response + len(item.responses)))
+            token, response = token + length, response + len(item.responses)
+        return tokens, responses
+
+
+def sample_responses(
+    policy: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings, step: int, loop: Loop
+) -> list[list[Response]]:
+    """The step's responses: for each prompt, `settings.samples` of them."""
+    with policy.active():
+        responses = sample(
+            policy.lm, prompts, n=settings.samples, max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature, seed=derive_seed(settings.seed, "rollout", step),
+        )  # fmt: skip
+    tokens = sum(len(one.tokens) for group in responses for one in group)
+    context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
+    loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
+    return responses
+
+
+@torch.no_grad()
+def read_rollout(
+    policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Response]],
+    settings: RolloutSettings, step: int, loop: Loop,
+) -> tuple[Rollout, dict[str, float]]:  # fmt: skip
+    """Log-probabilities of the responses under policy and reference, with the metrics that every method logs.
+
+    Raises:
+        TrainingStopped: the KL is not finite or beyond its bound, or the entropy has collapsed.
+    """
+    flat = [one for group in responses for one in group]
+    items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(prompts, responses, strict=True)]
+    packed = pack(items, policy.lm.device)
+    with policy.active():
+        old, entropy = packed_logprobs(policy.lm, packed, temperature=settings.temperature, entropy=True)
+    with reference.active():
+        ref, _ = packed_logprobs(reference.lm, packed, temperature=settings.temperature)
+    loop.compute.add(2 * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+    kl = float((old - ref).sum()) / len(flat)
+    require_finite("KL", kl, step)
+    require_kl_within(kl, settings.max_kl, step)
+    require_entropy(float(entropy.mean()), settings.min_entropy, step)
+    sampler = torch.tensor([one for response in flat for one in response.logprobs], device=old.device)
+    rollout = Rollout(items, packed, flat, old, ref)
+    metrics = {
+        "kl": kl,
+        "kl_k3": float(kl_k3(old, ref).sum()) / len(flat),
+        "entropy": float(entropy.mean()),
+        "length": sum(rollout.counts) / len(flat),
+        "finished": float(rollout.finished.float().mean()),
+        # Sampler and trainer should give the same tokens the same probability: mean ratio, and typical difference.
+        "agreement": float(torch.exp(old - sampler).mean()),
+        "disagreement": float((old - sampler).abs().mean()),
+    }
+    return rollout, metrics
+
+
+def minibatches(size: int, settings: RolloutSettings, step: int) -> Iterator[tuple[int, list[int]]]:
+    """Number of the update in the whole run, and the numbers of its items; every item once per epoch."""
+    per_epoch = min(settings.minibatches, size)
+    for update in range(settings.epochs * per_epoch):
+        epoch, part = divmod(update, per_epoch)
+        order = permutation(size, settings.seed, "minibatch", step, epoch)
+        yield step * settings.epochs * settings.minibatches + update, order[part::per_epoch]
+
+
+def micro_packs(
+    rollout: Rollout, chosen: Sequence[int], settings: RolloutSettings
+) -> Iterator[tuple[Packed, Tensor, Tensor]]:
+    """Cut the items `chosen` into packs that memory can hold, with where their tokens and responses are."""
+    tokens, responses = rollout.ranges()
+    device = rollout.old.device
+    for indices in micro_batches([rollout.items[number].length for number in chosen], settings.max_tokens):
+        numbers = [chosen[index] for index in indices]
+        packed = pack([rollout.items[number] for number in numbers], device)
+        yield (
+            packed,
+            torch.cat([tokens[number] for number in numbers]).to(device),
+            torch.cat([responses[number] for number in numbers]).to(device),
+        )
