@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from kilter.errors import DataError, SettingsError
 from kilter.models import Item, LanguageModel, LoraConfig, Response, pack, sample, score
-from kilter.models.sample import BLOCK, _Choice, decoding_weights
+from kilter.models.draw import BLOCK, Choice
+from kilter.models.sample import decoding_weights
 
 Make = Callable[..., LanguageModel]
 SMALL = 24  # a vocabulary in which end-of-sequence is drawn often
@@ -42,6 +43,59 @@ def test_greedy_equals_generate_token_for_token(tiny_lm: Make, plain_model: Call
         assert group[0].finished == (expected[-1] == lm.eos)
         finished.add(group[0].finished)
     assert finished == {True, False}
+
+
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_greedy_with_a_repetition_penalty_equals_generate(
+    tiny_lm: Make, plain_model: Callable[..., Any], penalty: float
+) -> None:
+    lm, plain = tiny_lm("llama", SMALL), plain_model("llama", SMALL)
+    ours = sample(lm, PROMPTS, n=2, max_new_tokens=16, temperature=0, repetition_penalty=penalty)
+    without = sample(lm, PROMPTS, max_new_tokens=16, temperature=0)
+    for prompt, group in zip(PROMPTS, ours, strict=True):
+        expected = plain.generate(
+            torch.tensor([prompt]), max_new_tokens=16, do_sample=False, repetition_penalty=penalty
+        )[0, len(prompt) :].tolist()
+        assert [one.tokens for one in group] == [expected, expected]
+    assert tokens_of(without) != [[one.tokens for one in group[:1]] for group in ours]
+
+
+def test_logprobs_are_those_without_the_penalty(tiny_lm: Make) -> None:
+    lm = tiny_lm("llama", SMALL)
+    results = sample(lm, PROMPTS, n=3, max_new_tokens=8, repetition_penalty=1.5, temperature=0.8)
+    items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(PROMPTS, results, strict=True)]
+    for group, scores in zip(results, score(lm, items, temperature=0.8), strict=True):
+        for one, logprobs in zip(group, scores.logprobs, strict=True):
+            torch.testing.assert_close(torch.tensor(one.logprobs), logprobs, rtol=1e-5, atol=1e-5)
+
+
+def test_min_p_keeps_what_is_near_the_most_probable() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    count = 1000
+    tokens, logprobs = Choice(min_p=0.25).draw(logits.expand(count, -1).clone(), (torch.arange(count) + 0.5) / count)
+    drawn = torch.bincount(tokens, minlength=4) / count
+    torch.testing.assert_close(drawn, torch.tensor([0.5, 0.3, 0.15, 0]) / 0.95, rtol=0, atol=2e-3)
+    torch.testing.assert_close(logprobs, logits[0, tokens])
+
+
+def test_a_stop_string_ends_a_response_and_is_cut_from_its_text(tiny_lm: Make) -> None:
+    lm = tiny_lm()
+    plain = sample(lm, [[60, 70]], n=40, max_new_tokens=12, seed=3)[0]
+    stop = next(letter for one in plain for letter in one.text[2:] if letter.isascii())
+    stopped = sample(lm, [[60, 70]], n=40, max_new_tokens=12, seed=3, stop=[stop, "never there"])[0]
+    hit = 0
+    for before, after in zip(plain, stopped, strict=True):
+        place = before.text.find(stop)
+        if place < 0:
+            assert after == before
+            continue
+        hit += 1
+        assert after.text == before.text[:place]
+        assert after.finished
+        assert after.tokens == before.tokens[: len(after.tokens)]
+        assert stop in lm.decode(after.tokens)
+        assert stop not in lm.decode(after.tokens[:-1])
+    assert hit
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
@@ -104,7 +158,7 @@ def test_evenly_spaced_numbers_draw_every_token_as_often_as_it_is_probable(
     count = 5_000
     logits = 2 * torch.randn(vocabulary, generator=torch.Generator().manual_seed(vocabulary))
     u = (torch.arange(count) + 0.5) / count
-    tokens, logprobs = _Choice(temperature, top_k, top_p).draw(logits.expand(count, -1).clone(), u)
+    tokens, logprobs = Choice(temperature, top_k, top_p).draw(logits.expand(count, -1).clone(), u)
     drawn = torch.bincount(tokens, minlength=vocabulary)
     p = torch.tensor(truncated(logits, temperature, top_k, top_p))
     assert float((drawn - p * count).abs().max()) < 2
@@ -117,7 +171,7 @@ def test_evenly_spaced_numbers_draw_every_token_as_often_as_it_is_probable(
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
 def test_the_ends_of_the_unit_interval_draw_a_token_that_has_weight(top_k: int, u: float) -> None:
     logits = 3 * torch.randn(3000, BLOCK + 50, generator=torch.Generator().manual_seed(0))
-    tokens, _ = _Choice(1.0, top_k, 1.0).draw(logits.clone(), torch.full((3000,), u))
+    tokens, _ = Choice(1.0, top_k, 1.0).draw(logits.clone(), torch.full((3000,), u))
     assert (logits.topk(top_k, 1).indices == tokens[:, None]).any(1).all()
 
 
@@ -299,6 +353,10 @@ def test_bfloat16_samples_agree_with_the_scorer_within_a_percent(tiny_lm: Make) 
         {"top_p": 1.1},
         {"top_k": -1},
         {"max_rows": 0},
+        {"min_p": 1.0},
+        {"repetition_penalty": 0.0},
+        {"stop": "Human:"},
+        {"stop": [""]},
     ],
     ids=str,
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError, TrainingStopped
-from kilter.models import LanguageModel, LoraConfig, Response, sample
+from kilter.models import Item, LanguageModel, LoraConfig, Response, pack, sample
 from kilter.models.scalar import ScalarModel
 from kilter.training import GRPOSettings, LoraSettings, Weighted, grpo, train_grpo
 from kilter.training.loop import read_metrics
@@ -78,7 +78,7 @@ def test_micro_batches_and_their_order_change_nothing(tiny_lm: Make, tmp_path: P
         train_grpo(tiny_lm(), PROMPTS, small_bytes, settings, tmp_path / str(max_tokens))
         found.append(read_metrics(tmp_path / str(max_tokens) / "metrics.jsonl")[0])
     for name in ("policy_loss", "kl_loss", "grad_norm"):
-        assert found[0][name] == pytest.approx(found[1][name], rel=1e-3, abs=1e-6)
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-3, abs=2e-5)  # losses are differences of sums
 
 
 def test_sampler_and_trainer_agree_and_the_reference_is_the_start(tiny_lm: Make, tmp_path: Path) -> None:
@@ -96,14 +96,30 @@ def test_sampler_and_trainer_agree_and_the_reference_is_the_start(tiny_lm: Make,
     assert all(torch.equal(a, b) for a, b in zip(kept, lm.adapters.parameters("sft"), strict=True))
 
 
-@pytest.mark.parametrize("variant", ["grpo", "rloo", "reinforce++"])
-def test_the_kl_penalty_holds_the_policy_back(tiny_lm: Make, tmp_path: Path, variant: str) -> None:
-    kls = []
-    for coefficient in (0.0, 2.0):
-        settings = GRPOSettings(**{**FAST, "steps": 8, "samples": 16}, variant=variant, kl_coef=coefficient)
-        result = train_grpo(tiny_lm(), PROMPTS, small_bytes, settings, tmp_path / str(coefficient))
-        kls.append(result["kl"])
-    assert kls[1] < 0.7 * kls[0]
+def next_token(lm: LanguageModel, prompt: str) -> Tensor:
+    """Log-probabilities of the token after a prompt."""
+    with torch.no_grad():
+        hidden = lm.hidden_states(pack([Item(lm.encode_prompt(prompt), [])]))[-1]
+    return (hidden @ lm.head.T).log_softmax(-1)
+
+
+@pytest.mark.parametrize("variant", ["dr_grpo", "rloo", "reinforce++"])
+def test_with_a_kl_penalty_the_policy_comes_to_the_known_optimum(tiny_lm: Make, tmp_path: Path, variant: str) -> None:
+    """With one token per response the best policy is the reference's times exp(reward / kl_coef)."""
+    lm = tiny_lm()
+    coefficient = 0.05
+    start = {prompt: next_token(lm, prompt) for prompt in PROMPTS}
+    texts = [lm.decode([token]) for token in range(len(lm.head))]
+    rewards = torch.tensor(small_bytes([], texts))
+    best = {prompt: (one + rewards / coefficient).log_softmax(-1) for prompt, one in start.items()}
+    settings = GRPOSettings(
+        **{**FAST, "steps": 60, "samples": 64, "max_new_tokens": 1, "lr": 0.02}, variant=variant, kl_coef=coefficient
+    )
+    train_grpo(lm, PROMPTS, small_bytes, settings, tmp_path)
+    for prompt in PROMPTS:
+        found = next_token(lm, prompt)
+        far = float((start[prompt].exp() * (start[prompt] - best[prompt])).sum())
+        assert float((found.exp() * (found - best[prompt])).sum()) < 0.3 * far
 
 
 def test_rewards_are_weighted_and_named_and_a_model_can_be_one(tiny_lm: Make, tmp_path: Path) -> None:
@@ -172,7 +188,7 @@ def test_settings_that_cannot_be_meant_are_refused(tiny_lm: Make, tmp_path: Path
     lm = tiny_lm()
     with pytest.raises(SettingsError, match="samples must be at least 2"):
         train_grpo(lm, PROMPTS, small_bytes, GRPOSettings(**{**FAST, "samples": 1}), tmp_path)
-    with pytest.raises(SettingsError, match="kl_gradient does nothing"):
+    with pytest.raises(SettingsError, match="kl_gradient has no effect"):
         train_grpo(lm, PROMPTS, small_bytes, GRPOSettings(**FAST, variant="rloo", kl_gradient="k3"), tmp_path)
     head = torch.nn.Parameter(torch.zeros(lm.hidden_size))
     model = ScalarModel(lm, None, head, lm.layers)
@@ -186,6 +202,7 @@ def test_in_full_the_frozen_copy_is_the_reference(tiny_lm: Make, tmp_path: Path)
     before = copies(list(lm.model.parameters()))
     settings = GRPOSettings(**{**FAST, "lora": None, "lr": 1e-3, "steps": 3})
     result = train_grpo(lm, PROMPTS, small_bytes, settings, tmp_path)
-    assert result["kl"] > 0.001
+    assert result["steps"] == 3
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["kl_k3"] > 1e-5
     assert not any(torch.equal(a, b) for a, b in zip(before, lm.model.parameters(), strict=True))
     assert len(sample(lm, [[5, 6]], max_new_tokens=2)) == 1

@@ -60,12 +60,17 @@ def forward_flops(lm: LanguageModel, packed: Packed, *, layers: int | None = Non
 
 
 def train_flops(
-    lm: LanguageModel, packed: Packed, *, layers: int | None = None, labels: int = 0, full: bool = False
-) -> float:
-    """Operations of a forward and backward pass; `full` when every weight trains."""
+    lm: LanguageModel, packed: Packed, *, layers: int | None = None, labels: int = 0, full: bool = False,
+    first_layer: int = 0,
+) -> float:  # fmt: skip
+    """Operations of a forward and backward pass; `full` when every weight trains.
+
+    Below `first_layer`, where no adapter is, nothing is computed back.
+    """
     head = 2 * lm.head.numel() * labels
     body = forward_flops(lm, packed, layers=layers)
-    return (3 if full else 2) * body + (3 if full else 2) * head
+    back = 1 - first_layer / (layers or lm.layers)
+    return (1 + (2 if full else 1) * back) * body + (3 if full else 2) * head
 
 
 def decode_flops(lm: LanguageModel, tokens: int, context: float) -> float:

@@ -19,11 +19,9 @@ from torch import Tensor, nn
 
 from kilter.errors import DataError, SettingsError
 from kilter.models.attention import DecodeLayout
+from kilter.models.draw import Choice, seen_tokens
 from kilter.models.language_model import LanguageModel
 from kilter.models.pack import Item, pack
-
-BLOCK = 256
-"""Tokens of the vocabulary whose weights are summed together when one is drawn."""
 
 OnToken = Callable[[int, int], None]
 
@@ -35,58 +33,15 @@ class Response:
     Attributes:
         tokens: token ids, the end-of-sequence token included where it was sampled.
         logprobs: log-probability of each token under the model at the sampling temperature, before any truncation
-            by top_k or top_p.
-        finished: whether it ended by itself rather than by running out of tokens.
-        text: the tokens as text, special tokens left out.
+            (top_k, top_p, min_p) or penalty.
+        finished: whether it ended by itself, or by a stop string, rather than by running out of tokens.
+        text: the tokens as text, special tokens left out, cut before a stop string.
     """
 
     tokens: list[int]
     logprobs: list[float]
     finished: bool
     text: str
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """How a token is drawn from logits."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-
-    def draw(self, logits: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw by inverse transform: logits [B, V] float32 and uniforms u [B] to tokens [B], logprobs [B]."""
-        if self.temperature == 0:
-            tokens = logits.argmax(1)
-            return tokens, torch.log_softmax(logits, 1).gather(1, tokens[:, None])[:, 0]
-        scaled = logits if self.temperature == 1 else logits.div_(self.temperature)
-        # log_softmax and a running sum over the whole vocabulary cost more than the draw itself: weights are summed
-        # in blocks, the block is drawn first and the token within it second, which is the same distribution.
-        top = scaled.amax(1, keepdim=True)
-        log_total = torch.logsumexp(scaled, 1) if self.top_k or self.top_p < 1 else None
-        p = self._truncate(torch.exp(scaled - top))
-        blocks = nn.functional.pad(p, (0, -p.shape[1] % BLOCK)).view(p.shape[0], -1, BLOCK)
-        sums = blocks.sum(2).cumsum(1)
-        wanted = u[:, None] * sums[:, -1:]
-        block = torch.searchsorted(sums, wanted, right=True).clamp_(max=sums.shape[1] - 1)
-        rest = wanted - torch.where(block > 0, sums.gather(1, (block - 1).clamp_(min=0)), 0)
-        inside = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK))[:, 0].cumsum(1)
-        # Rounding can put `rest` at the block's very end; the last token with any weight is then the right one.
-        rest = torch.minimum(rest, inside[:, -1:] * (1 - 1e-6))
-        tokens = (block * BLOCK + torch.searchsorted(inside, rest, right=True))[:, 0].clamp_(max=p.shape[1] - 1)
-        if log_total is None:
-            log_total = sums[:, -1].log() + top[:, 0]
-        return tokens, scaled.gather(1, tokens[:, None])[:, 0] - log_total
-
-    def _truncate(self, p: Tensor) -> Tensor:
-        if self.top_k:
-            p = p.where(p >= p.topk(min(self.top_k, p.shape[1]), 1).values[:, -1:], 0)
-        if self.top_p < 1:
-            ordered = p.sort(1, descending=True)
-            before = ordered.values.cumsum(1) - ordered.values
-            kept = ordered.values.where(before < self.top_p * ordered.values.sum(1, keepdim=True), 0)
-            p = torch.zeros_like(p).scatter_(1, ordered.indices, kept)
-        return p
 
 
 class _Cache:
@@ -133,6 +88,9 @@ def sample(
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    stop: Sequence[str] = (),
     seed: int = 0,
     max_rows: int = 128,
     on_token: OnToken | None = None,
@@ -143,9 +101,8 @@ def sample(
         prompts: token ids of each prompt, as `encode_chat` makes them.
         n: samples per prompt; the prompt is read once for all of them.
         max_new_tokens: a response that has not ended by then is cut off and not `finished`.
-        temperature: 0 is greedy.
-        top_p: keep the most probable tokens that make up this mass; 1 keeps all.
-        top_k: keep this many most probable tokens; 0 keeps all.
+        temperature, top_p, top_k, min_p, repetition_penalty: see `Choice`; temperature 0 is greedy.
+        stop: a response ends as soon as its text holds one of these.
         seed: with the same model, prompts and seed the result is the same, in any batch size of the same dtype's
             arithmetic.
         max_rows: samples decoded together.
@@ -158,8 +115,8 @@ def sample(
         SettingsError: a setting is out of range.
         DataError: a prompt is empty, or prompt and response together exceed the model's context.
     """
-    _check(lm, prompts, n, max_new_tokens, temperature, top_p, top_k, max_rows)
-    choice = _Choice(temperature, top_k, top_p)
+    choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty)
+    _check(lm, prompts, n, max_new_tokens, max_rows, stop)
     uniforms = torch.rand(len(prompts) * n, max_new_tokens, generator=torch.Generator().manual_seed(seed))
     step = max(1, max_rows // n)
     results: list[list[Response]] = []
@@ -167,27 +124,21 @@ def sample(
         for first in range(0, len(prompts), step):
             some = prompts[first : first + step]
             rows = slice(first * n, (first + len(some)) * n)
-            flat = _decode(lm, some, n, uniforms[rows], choice, on_token, rows.start)
+            flat = _decode(lm, some, n, uniforms[rows], choice, tuple(stop), on_token, rows.start)
             results.extend(flat[index : index + n] for index in range(0, len(flat), n))
     return results
 
 
 def _check(
-    lm: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    n: int,
-    new: int,
-    temperature: float,
-    top_p: float,
-    top_k: int,
-    rows: int,
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], n: int, new: int, rows: int, stop: Sequence[str]
 ) -> None:
-    if n < 1 or new < 1 or rows < 1 or temperature < 0 or not 0 < top_p <= 1 or top_k < 0:
+    if n < 1 or new < 1 or rows < 1:
         raise SettingsError(
-            f"Sampling needs n, max_new_tokens and max_rows of at least 1, temperature and top_k of at least 0, top_p "
-            f"in (0, 1]; given: n={n}, max_new_tokens={new}, max_rows={rows}, temperature={temperature}, "
-            f"top_k={top_k}, top_p={top_p}."
+            f"Sampling needs n, max_new_tokens and max_rows of at least 1; given: n={n}, max_new_tokens={new}, "
+            f"max_rows={rows}."
         )
+    if isinstance(stop, str) or not all(stop):
+        raise SettingsError(f"stop must be a list of texts that are not empty, such as ['Human:']; given: {stop!r}.")
     for index, prompt in enumerate(prompts):
         if not len(prompt):
             raise DataError(f"Prompt {index} is empty; a prompt needs at least one token.")
@@ -235,7 +186,8 @@ def _decode(
     prompts: Sequence[Sequence[int]],
     n: int,
     uniforms: Tensor,
-    choice: _Choice,
+    choice: Choice,
+    stop: tuple[str, ...],
     on_token: OnToken | None,
     first_row: int,
 ) -> list[Response]:
@@ -250,8 +202,11 @@ def _decode(
     done = [False] * rows
     eos = torch.tensor(sorted(lm.eos_ids), device=device)
     head = lm.model.get_output_embeddings()
+    seen = seen_tokens(prompts, n, len(lm.head), device) if choice.repetition_penalty != 1 else None
     for step in range(steps):
-        chosen, chosen_logprobs = choice.draw(head(hidden).float(), uniforms[alive.cpu(), step].to(device))
+        chosen, chosen_logprobs = choice.draw(head(hidden).float(), uniforms[alive.cpu(), step].to(device), seen)
+        if seen is not None:
+            seen.scatter_(1, chosen[:, None], True)
         ended = torch.isin(chosen, eos).tolist()
         for row, token, logprob, end in zip(
             alive.tolist(), chosen.tolist(), chosen_logprobs.tolist(), ended, strict=True
@@ -260,7 +215,7 @@ def _decode(
                 continue
             tokens[row].append(token)
             logprobs[row].append(logprob)
-            done[row] = end
+            done[row] = end or (bool(stop) and _stopped(lm, tokens[row], stop) is not None)
             if on_token is not None:
                 on_token(first_row + row, token)
         active = [index for index, row in enumerate(alive.tolist()) if not done[row]]
@@ -270,12 +225,20 @@ def _decode(
             keep = torch.tensor(active, device=device)
             cache.keep(keep)
             alive, mask, padding, chosen = (x.index_select(0, keep) for x in (alive, mask, padding, chosen))
+            seen = None if seen is None else seen.index_select(0, keep)
         cache.column = width + step
         hidden = lm.model.base_model(
             input_ids=chosen[:, None], position_ids=(cache.column - padding)[:, None], past_key_values=cache,
             use_cache=True, layout=DecodeLayout(mask[:, :, : cache.column + 1]),
         ).last_hidden_state[:, 0]  # fmt: skip
-    return [Response(t, p, d, lm.decode(t)) for t, p, d in zip(tokens, logprobs, done, strict=True)]
+    texts = [lm.decode(one)[: _stopped(lm, one, stop)] for one in tokens]
+    return [Response(*parts) for parts in zip(tokens, logprobs, done, texts, strict=True)]
+
+
+def _stopped(lm: LanguageModel, tokens: Sequence[int], stop: Sequence[str]) -> int | None:
+    """Where in the text the first stop string begins, or None."""
+    text = lm.decode(tokens) if stop else ""
+    return min((place for place in map(text.find, stop) if place >= 0), default=None)
 
 
 @contextmanager

@@ -93,6 +93,13 @@ class ScalarModel:
     def _read_out(self, features: Tensor) -> Tensor:
         return (features @ self.head - self.mean) / self.std
 
+    def train_flops(self, packed: Packed) -> float:
+        """Operations of a forward and backward pass over `packed`."""
+        from kilter.models.flops import train_flops
+
+        first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
+        return train_flops(self.lm, packed, layers=self.layers, full=self.adapter is None, first_layer=first)
+
     def save(self, folder: Path, base: str) -> None:
         """Write the adapter (peft's layout) and the head into `folder`; a full trunk is written whole."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,4 +155,5 @@ def _read(folder: Path) -> tuple[Tensor, dict[str, Any]]:
         raise ModelError(f"{folder} holds no reward model (no {HEAD_FILE}); train one with 'kilter train reward'.")
     with safe_open(file, "pt") as opened:
         described: dict[str, Any] = json.loads(opened.metadata()["kilter"])
-        return opened.get_tensor("weight"), described
+        # A copy: where a file is mapped depends on its header, and sums of unaligned memory differ in the last bits.
+        return opened.get_tensor("weight").clone(), described

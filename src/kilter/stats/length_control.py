@@ -96,8 +96,8 @@ def _fit(weights: FloatArray, gaps: FloatArray, won: FloatArray) -> tuple[FloatA
 
 def _require_identifiable(won: FloatArray, gaps: FloatArray) -> None:
     refused = "The length-controlled win rate is refused: "
-    if won.min() == won.max() and won[0] != 0.5:
-        word = "won" if won[0] > 0.5 else "lost"
+    if won.min() == won.max():
+        word = "tied" if won[0] == 0.5 else "won" if won[0] > 0.5 else "lost"
         raise DataError(f"{refused}the candidate {word} every comparison, so no effect of length can be told apart.")
     if np.ptp(gaps) == 0:
         raise DataError(

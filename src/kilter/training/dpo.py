@@ -18,7 +18,6 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import LanguageModel, Packed, micro_batches, pack, packed_logprobs
-from kilter.models.flops import train_flops
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -108,7 +107,7 @@ def train_dpo(
         raise DataError("No comparison prefers one response over another: all are ties, so nothing can be learned.")
     policy = Policy.create(lm, "dpo", settings.lora, settings.seed)
     start = [str(lm.dtype), weights_digest(policy.parameters())]
-    described = [[vars(one.item), one.pairs] for one in items]
+    described = [[[vars(one.item), one.pairs] for one in part] for part in (items, heldout)]
     identity = fingerprint("dpo", settings, described, lm.weights_hash, start)
     done = finished_result(folder, identity)
     if done is not None:
@@ -168,8 +167,7 @@ def _accumulate(
         sums.right += float((margin > 0).sum())
         sums.margin += float(margin.sum())
         sums.pairs += margin.numel()
-        labels, full = packed.targets.numel(), policy.adapter is None
-        loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=full), packed.size)
+        loop.compute.add(policy.train_flops(packed), packed.size)
     return sums
 
 

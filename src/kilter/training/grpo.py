@@ -26,7 +26,6 @@ from torch import Tensor
 
 from kilter.errors import SettingsError
 from kilter.models import Item, LanguageModel, Response, packed_logprobs
-from kilter.models.flops import train_flops
 from kilter.models.scalar import ScalarModel
 from kilter.training.group_losses import (
     Advantage,
@@ -228,8 +227,7 @@ def _update(
             sums["policy_loss"] += float((per_token * weight).sum())
             sums["clipped"] += float(clipped.float().sum()) / len(mine)
             sums["approx_kl"] += float(kl_k3(old, logprobs).sum()) / len(mine)
-        labels, full = packed.targets.numel(), policy.adapter is None
-        loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=full), packed.size)
+        loop.compute.add(policy.train_flops(packed), packed.size)
     return sums
 
 

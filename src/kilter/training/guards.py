@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kilter.errors import TrainingStopped
 
-KEPT = "The last good checkpoint is kept."
+KEPT = "The last checkpoint, if one was due before, is kept."
 
 
 def require_finite(name: str, value: float, step: int) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, micro_batches, pack, packed_logprobs
-from kilter.models.flops import forward_flops, train_flops
+from kilter.models.flops import forward_flops
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -139,8 +139,7 @@ def _accumulate(
         loss_sum += loss.item()
         for one, kind in zip(ratio.tolist(), desirable.tolist(), strict=True):
             ratios[kind].append(one)
-        labels, full = packed.targets.numel(), policy.adapter is None
-        loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=full), packed.size)
+        loop.compute.add(policy.train_flops(packed), packed.size)
     means = {
         name: sum(ratios[kind]) / len(ratios[kind])
         for name, kind in (("desirable", True), ("undesirable", False))

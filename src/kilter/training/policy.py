@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kilter.errors import SettingsError
-from kilter.models import LanguageModel
+from kilter.models import LanguageModel, Packed
+from kilter.models.flops import train_flops
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import LoraSettings
 
@@ -38,6 +39,11 @@ class Policy:
             lm.model.requires_grad_(True)
             return Policy(lm, None)
         former = lm.adapters.active
+        taken = lm.adapters.configs
+        stem, number = name, 1
+        while name in taken:  # of an earlier stage on the same trunk
+            number += 1
+            name = f"{stem}-{number}"
         if former is not None:
             if lm.adapters.configs[former] != lora.config():
                 raise SettingsError(
@@ -46,12 +52,18 @@ class Policy:
                 )
             lm.adapters.copy(former, name)
         else:
-            generator = torch.Generator().manual_seed(derive_seed(seed, "lora", name))
+            generator = torch.Generator().manual_seed(derive_seed(seed, "lora", stem))
             lm.adapters.add(name, lora.config(), generator)
         for parameter in lm.adapters.parameters(name):
             parameter.requires_grad_(True)
         lm.adapters.activate(name)
         return Policy(lm, name)
+
+    def train_flops(self, packed: Packed) -> float:
+        """Operations of a forward and backward pass over `packed` with the head at its targets."""
+        first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
+        labels, full = packed.targets.numel(), self.adapter is None
+        return train_flops(self.lm, packed, labels=labels, full=full, first_layer=first)
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable tensors in a fixed order."""

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
 from kilter.models import Item, LanguageModel, Response, pack, packed_logprobs
-from kilter.models.flops import forward_flops, train_flops
+from kilter.models.flops import forward_flops
 from kilter.models.scalar import ScalarModel
 from kilter.training.guards import require_varied
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
@@ -221,10 +221,8 @@ def _update(
             sums["value_loss"] += float(value_loss.sum()) / total
             sums["clipped"] += float(clipped.sum()) / total
             sums["approx_kl"] += float(kl_k3(old, logprobs).sum()) / total
-        full = models.policy.adapter is None
-        loop.compute.add(train_flops(lm, packed, labels=packed.targets.numel(), full=full), packed.size)
-        whole = models.value.adapter is None
-        loop.compute.add(train_flops(models.value.lm, packed, layers=models.value.layers, full=whole), packed.size)
+        loop.compute.add(models.policy.train_flops(packed), packed.size)
+        loop.compute.add(models.value.train_flops(packed), packed.size)
     return sums
 
 
@@ -244,8 +242,7 @@ def _ptx(policy: Policy, texts: Sequence[Sequence[int]], settings: PPOSettings, 
         logprobs, _ = packed_logprobs(policy.lm, packed)
     loss = -logprobs.mean()
     (settings.ptx_coef * loss).backward()  # type: ignore[no-untyped-call]
-    labels = packed.targets.numel()
-    loop.compute.add(train_flops(policy.lm, packed, labels=labels, full=policy.adapter is None), packed.size)
+    loop.compute.add(policy.train_flops(packed), packed.size)
     return loss.item()
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, Packed, micro_batches, pack
-from kilter.models.flops import train_flops
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
@@ -89,7 +88,7 @@ def train_reward(
     policy = Policy.create(lm, ADAPTER, settings.lora, settings.seed)
     try:
         model = ScalarModel.create(lm, policy.adapter, settings.layers, settings.pooling)
-        described = [[vars(one.item), one.pairs] for one in items]
+        described = [[[vars(one.item), one.pairs] for one in part] for part in (items, heldout)]
         start = [str(lm.dtype), weights_digest(policy.parameters())]
         identity = fingerprint("reward", settings, described, lm.weights_hash, start)
         done = finished_result(folder, identity)
@@ -179,8 +178,7 @@ def _accumulate(
         right += int((margin > 0).sum())
         margins += float(margin.sum())
         pairs += margin.numel()
-        full = model.adapter is None
-        loop.compute.add(train_flops(model.lm, packed, layers=model.layers, full=full), packed.size)
+        loop.compute.add(model.train_flops(packed), packed.size)
     return loss_sum, right / max(pairs, 1), margins / max(pairs, 1)
 
 

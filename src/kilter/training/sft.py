@@ -15,7 +15,6 @@ from pydantic import Field
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, micro_batches, pack, packed_logprobs, score
-from kilter.models.flops import train_flops
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -59,7 +58,9 @@ def train_sft(
     check_lengths(items, lm)
     policy = Policy.create(lm, "sft", settings.lora, settings.seed)
     start = [str(lm.dtype), weights_digest(policy.parameters())]
-    identity = fingerprint("sft", settings, [vars(item) for item in items], lm.weights_hash, start)
+    identity = fingerprint(
+        "sft", settings, [[vars(item) for item in part] for part in (items, heldout)], lm.weights_hash, start
+    )
     done = finished_result(folder, identity)
     if done is not None:
         policy.load(folder / "model")
@@ -71,7 +72,7 @@ def train_sft(
     loss = float("nan")
     for step in loop.steps():
         batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
-        loss = _accumulate(lm, batch, settings, loop)
+        loss = _accumulate(policy, batch, settings, loop)
         require_finite("loss", loss, step)
         norm = optimizer.step(step)
         loop.log({"loss": loss, "grad_norm": norm, "lr": optimizer.rate(step)}, step)
@@ -85,10 +86,10 @@ def train_sft(
     return loop.finish(result)
 
 
-def _accumulate(lm: LanguageModel, batch: Sequence[Item], settings: SFTSettings, loop: Loop) -> float:
+def _accumulate(policy: Policy, batch: Sequence[Item], settings: SFTSettings, loop: Loop) -> float:
     """Forward and backward over a batch in micro-batches; returns its mean loss per token."""
     packs = [
-        pack([batch[index] for index in indices], lm.device)
+        pack([batch[index] for index in indices], policy.lm.device)
         for indices in micro_batches([item.length for item in batch], settings.max_tokens)
     ]
     total = sum(packed.targets.numel() for packed in packs)
@@ -96,12 +97,11 @@ def _accumulate(lm: LanguageModel, batch: Sequence[Item], settings: SFTSettings,
         raise DataError("A whole batch has no token to learn; every response is empty or masked out.")
     summed = 0.0
     for packed in packs:
-        logprobs, _ = packed_logprobs(lm, packed)
+        logprobs, _ = packed_logprobs(policy.lm, packed)
         loss = -logprobs.sum() / total
         loss.backward()  # type: ignore[no-untyped-call]
         summed += loss.item()
-        labels = packed.targets.numel()
-        loop.compute.add(train_flops(lm, packed, labels=labels, full=settings.lora is None), packed.size)
+        loop.compute.add(policy.train_flops(packed), packed.size)
     return summed
 
 
