@@ -11,17 +11,21 @@ import time
 from typing import Any
 
 import torch
-from work import BATCH, LR, Pair, Result
+from work import BATCH, GRPO_PROMPTS, GRPO_SAMPLES, GRPO_TOKENS, LR, Pair, Result, length_reward
 
 
 def _arguments(cls: Any, folder: str, **more: Any) -> Any:
-    return cls(
-        output_dir=folder, use_cpu=True, bf16=torch.cpu._is_avx512_bf16_supported(), gradient_checkpointing=False,
-        per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=LR, lr_scheduler_type="constant",
-        warmup_steps=0, max_grad_norm=1.0, logging_steps=1, save_strategy="no", report_to=[], seed=0, max_length=None,
-        train_sampling_strategy="sequential",  # the rows come in the order of our batches
-        disable_tqdm=True, dataloader_pin_memory=False, **more,
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "output_dir": folder, "use_cpu": True, "bf16": torch.cpu._is_avx512_bf16_supported(),
+        "gradient_checkpointing": False, "per_device_train_batch_size": BATCH, "num_train_epochs": 1,
+        "learning_rate": LR, "lr_scheduler_type": "constant", "warmup_steps": 0, "max_grad_norm": 1.0,
+        "logging_steps": 1, "save_strategy": "no", "report_to": [], "seed": 0, "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }  # fmt: skip
+    if cls.__name__ != "GRPOConfig":
+        # The rows come in the order of our batches; nothing is cut.
+        common |= {"max_length": None, "train_sampling_strategy": "sequential"}
+    return cls(**common | more)
 
 
 def _train(trainer: Any, examples: int) -> Result:
@@ -74,6 +78,51 @@ def reward(model: str, pairs: list[Pair]) -> Result:
             processing_class=AutoTokenizer.from_pretrained(model),
         )
         return _train(trainer, len(pairs))
+
+
+def dpo(model: str, pairs: list[Pair]) -> Result:
+    """trl's DPOTrainer on the same texts."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = [
+        {
+            "prompt": tokenizer.decode(one.prompt),
+            "chosen": tokenizer.decode(one.chosen[:-1]),  # trl adds the end-of-sequence token itself
+            "rejected": tokenizer.decode(one.rejected[:-1]),
+        }
+        for one in pairs
+    ]
+    lm = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = _arguments(DPOConfig, folder, beta=0.1)
+        trainer = DPOTrainer(lm, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+        return _train(trainer, len(pairs))
+
+
+def grpo(model: str, pairs: list[Pair]) -> Result:
+    """trl's GRPOTrainer: one step of 16 prompts, 8 completions of exactly 48 tokens each."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = [{"prompt": tokenizer.decode(one.prompt)} for one in pairs[:GRPO_PROMPTS]]
+    lm = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    completions = GRPO_PROMPTS * GRPO_SAMPLES
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = _arguments(
+            GRPOConfig, folder, per_device_train_batch_size=completions // 4, gradient_accumulation_steps=4,
+            num_generations=GRPO_SAMPLES, max_completion_length=GRPO_TOKENS, beta=0.04, max_steps=1, loss_type="grpo",
+            generation_kwargs={"min_new_tokens": GRPO_TOKENS},
+        )  # fmt: skip
+        trainer = GRPOTrainer(
+            lm, reward_funcs=length_reward, args=arguments, train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )  # fmt: skip
+        return _train(trainer, completions)
 
 
 def sampling(model: str, prompts: list[list[int]], new_tokens: int) -> Result:

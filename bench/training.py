@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 ROWS = {
     "sft": ("examples/s", "trl 1.16 SFTTrainer", 3.0),
     "reward": ("pairs/s", "trl 1.16 RewardTrainer", 2.0),
+    "dpo": ("pairs/s", "trl 1.16 DPOTrainer", 7.0),
+    "grpo": ("completions/s", "trl 1.16 GRPOTrainer", 6.0),
     "sampling-1": ("tokens/s", "transformers generate", None),
     "sampling-8": ("tokens/s", "transformers generate", None),
     "sampling-32": ("tokens/s", "transformers generate", 2.0),
@@ -27,6 +29,8 @@ ROWS = {
 WORK = {
     "sft": "SFT, 64 hh-rlhf examples of at most 256 tokens, batch 8, every weight",
     "reward": "reward model, the same 64 pairs, batch 8, every weight",
+    "dpo": "DPO, the same 64 pairs, batch 8, every weight",
+    "grpo": "GRPO, one step of 16 prompts, 8 completions of 48 tokens, beta 0.04, every weight",
     "sampling-1": "sampling 64 tokens, batch 1",
     "sampling-8": "sampling 64 tokens, batch 8",
     "sampling-32": "sampling 64 tokens, batch 32",
@@ -74,7 +78,7 @@ def summarize(
         none = {"peer": None, "ratio": None, "target": None, **common, "peer_name": None}
         name = f"{row} share of GEMM peak"
         rows.append({"row": name, "unit": "share", "better": "higher", "ours": spread(shares), **none})
-    if row == "sft":  # the reward models' heads start differently: trl's at random, ours at zero
+    if row in ("sft", "dpo"):  # the reward models' heads start differently: trl's at random, ours at zero
         gap = max(abs(a - b) for a, b in zip(ours[0]["losses"], peer[0]["losses"], strict=True))
         largest = {"value": gap, "low": gap, "high": gap, "n": len(ours[0]["losses"])}
         none = {"peer": None, "ratio": None, "target": None, **common}

@@ -15,6 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 BATCH, LR, EXAMPLES, LONGEST, NEW_TOKENS = 8, 1e-5, 64, 256, 64
+GRPO_PROMPTS, GRPO_SAMPLES, GRPO_TOKENS = 16, 8, 48
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,57 @@ def ours_reward(model: str, pairs: list[Pair]) -> Result:
     return _ours(lambda folder, watch: train_reward(lm, items, settings, folder, progress=watch)[1], len(pairs))
 
 
-def _ours(train: object, examples: int) -> Result:
+def ours_dpo(model: str, pairs: list[Pair]) -> Result:
+    """Kilter's train_dpo, every weight, same batches; the pass for the reference counts, loading and saving do not."""
+    from kilter.models import Item, load
+    from kilter.training import DPOSettings, RankedItem, train_dpo
+
+    lm = load(model)
+    settings = DPOSettings(lr=LR, batch_size=BATCH, lora=None, schedule="constant", warmup=0, checkpoint_seconds=10_000)
+    items = [RankedItem(Item(one.prompt, [one.chosen, one.rejected]), ((0, 1),)) for one in pairs]
+    return _ours(lambda folder, watch: train_dpo(lm, items, settings, folder, progress=watch), len(pairs), whole=True)
+
+
+def ours_grpo(model: str, pairs: list[Pair]) -> Result:
+    """Kilter's train_grpo, every weight: one step of 16 prompts, 8 completions of exactly 48 tokens."""
+    from kilter.models import load
+    from kilter.training import GRPOSettings, train_grpo
+
+    lm = load(model)
+    lm.__dict__["eos_ids"] = frozenset()
+    prompts = [one.prompt for one in pairs[:GRPO_PROMPTS]]
+    lm.encode_prompt = lambda number: prompts[int(number)]  # type: ignore[method-assign, assignment, arg-type]
+    settings = GRPOSettings(
+        lr=LR, steps=1, prompts=GRPO_PROMPTS, samples=GRPO_SAMPLES, max_new_tokens=GRPO_TOKENS, kl_coef=0.04,
+        kl_gradient="k3", lora=None, schedule="constant", warmup=0, checkpoint_seconds=10_000,
+    )  # fmt: skip
+    names = [str(number) for number in range(GRPO_PROMPTS)]
+    count = GRPO_PROMPTS * GRPO_SAMPLES
+    return _ours(
+        lambda folder, watch: train_grpo(lm, names, length_reward, settings, folder, progress=watch), count, whole=True,
+        metric="policy_loss",
+    )  # fmt: skip
+
+
+def length_reward(prompts: object, completions: list[str], **_: object) -> list[float]:
+    """The reward of the GRPO rows: how many characters."""
+    return [float(len(one)) for one in completions]
+
+
+def _ours(train: object, examples: int, *, whole: bool = False, metric: str = "loss") -> Result:
     losses: list[float] = []
     ends: list[float] = []
 
     def watch(stage: str, step: int, total: int, metrics: object) -> None:
-        losses.append(metrics["loss"])  # type: ignore[index]
+        losses.append(metrics[metric])  # type: ignore[index]
         ends.append(time.perf_counter())
 
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         result = train(Path(folder), watch)  # type: ignore[operator]
+    if whole:
+        seconds = ends[-1] - started
+        return Result(examples / seconds, seconds, losses, flops=result["flops"])
     # The loop's own seconds: the steps, without writing the trained model, as trl's save_strategy="no".
     return Result(examples / result["seconds"], result["seconds"], losses, flops=result["flops"])
 
@@ -131,14 +173,14 @@ def main() -> None:
         run = ours_sampling if side == "ours" else peers.sampling
         result = run(folder, prompts, NEW_TOKENS)
     else:
-        if side == "peer":
+        if side == "peer" and row != "grpo":
             from kilter.training.seeds import batch_indices
 
             steps = len(pairs) // BATCH
             pairs = [pairs[index] for step in range(steps) for index in batch_indices(len(pairs), BATCH, step, 0)]
         functions = {
-            "ours": {"sft": ours_sft, "reward": ours_reward},
-            "peer": {"sft": peers.sft, "reward": peers.reward},
+            "ours": {"sft": ours_sft, "reward": ours_reward, "dpo": ours_dpo, "grpo": ours_grpo},
+            "peer": {"sft": peers.sft, "reward": peers.reward, "dpo": peers.dpo, "grpo": peers.grpo},
         }
         result = functions[side][row](folder, pairs)
     result.peak = max(peak, gemm_peak(dtype))
