@@ -35,4 +35,4 @@ def run(settings: RewardSettings, context: Context) -> dict[str, Any]:
     return record_model(context, folder, result, parents=("policy", "comparisons"))
 
 
-KIND = Kind("reward", RewardSettings, run, inputs=("policy", "comparisons"))
+KIND = Kind("reward", RewardSettings, run, inputs=("policy", "comparisons"), version=2)

@@ -23,4 +23,4 @@ def run(settings: SFTSettings, context: Context) -> dict[str, Any]:
     return record_model(context, folder, result, parents=("model", "data"))
 
 
-KIND = Kind("sft", SFTSettings, run, inputs=("model", "data"))
+KIND = Kind("sft", SFTSettings, run, inputs=("model", "data"), version=2)
