@@ -30,8 +30,6 @@ from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprin
 from kilter.training.sft import check_lengths
 
 ADAPTER = "reward"
-PROBE_PENALTY = 0.2
-"""Weight of half the squared norm of the probe's head, per pair and in units of the standardized features."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +146,13 @@ def fit_head(model: ScalarModel, items: Sequence[RankedItem], max_tokens: int = 
         differences.append(features[better] - features[worse])
         weights.append(weight)
     x, weight = torch.cat(differences).cpu().double(), torch.cat(weights).cpu().double()
-    scale = x.square().mean(0).sqrt().clamp_(min=1e-6)  # the penalty is fair to features of one size
+    scale = x.square().mean(0).sqrt().clamp_(min=1e-6)
     x /= scale
-    # Each pair once as (better - worse, 1) and once as (worse - better, 0): no intercept, both classes.
-    regression = LogisticRegression(C=1 / (PROBE_PENALTY * 2 * float(weight.sum())), fit_intercept=False, max_iter=1000)
+    # A Gaussian prior on the weights, of variance 1 / D: before any comparison was seen, a margin is about +-1.
+    regression = LogisticRegression(C=1 / x.shape[1], fit_intercept=False, max_iter=1000)
+    # Each pair once as (better - worse, 1) and once as (worse - better, 0), with half its weight: two classes.
     labels = torch.cat([torch.ones(len(x)), torch.zeros(len(x))])
-    regression.fit(torch.cat([x, -x]).numpy(), labels.numpy(), torch.cat([weight, weight]).numpy())
+    regression.fit(torch.cat([x, -x]).numpy(), labels.numpy(), torch.cat([weight, weight]).numpy() / 2)
     model.head.copy_(torch.from_numpy(regression.coef_[0]) / scale)
 
 
