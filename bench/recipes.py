@@ -15,8 +15,9 @@ from training import commit, describe_machine
 
 WANTED = {
     "quickstart": (
-        "gold_win_rate_start", "gold_win_rate_sft", "gold_win_rate_sft_length_controlled", "gold_before", "gold_after",
-        "reward_model_accuracy", "shorter_is_better_accuracy", "kl", "perplexity_before", "perplexity_after",
+        "gold_win_rate", "gold_win_rate_vs_sft", "length_controlled_gold_win_rate_vs_sft", "gold_score_before",
+        "gold_score_after", "reward_model_accuracy", "reward_model_gold_accuracy", "shorter_is_better_accuracy", "kl",
+        "perplexity_before", "perplexity_after",
     ),
     "human_preferences": (
         "reward_model_accuracy", "shorter_is_better_accuracy", "reward_model_ece", "proxy_win_rate", "kl",

@@ -37,7 +37,7 @@ from kilter.training.group_losses import (
     sequence_ratio,
     token_weights,
 )
-from kilter.training.guards import require_finite, require_varied
+from kilter.training.guards import require_entropy, require_finite, require_varied
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import kl_k3, whiten
 from kilter.training.optimizer import Optimizer
@@ -46,6 +46,7 @@ from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, rewa
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
+    agreement,
     micro_packs,
     minibatches,
     read_rollout,
@@ -153,7 +154,9 @@ def train_grpo(
         chosen = [encoded[number] for number in numbers]
         responses = sample_responses(policy, chosen, settings, step, loop)
         seen = observe(step, numbers, responses) if observe is not None else {}
-        rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop)
+        rollout, metrics = read_rollout(
+            policy, reference, chosen, responses, settings, step, loop, score=not settings.on_policy
+        )
         values, means = reward_of(rewards, rollout, [prompts[number] for number in numbers])
         _require_signal(values, loop, step)
         advantages = _advantages(rollout, values, settings, variant)
@@ -190,6 +193,8 @@ def _improve(
     for number, chosen in updates:
         metrics = _update(policy, rollout, advantages, chosen, settings, variant, loop)
         require_finite("policy_loss", metrics["policy_loss"], step)
+        if settings.on_policy:
+            require_entropy(metrics["entropy"], settings.min_entropy, step)
         metrics["grad_norm"] = optimizer.step(number)
         for key, value in metrics.items():
             sums[key] = sums.get(key, 0.0) + value / len(updates)
@@ -201,7 +206,7 @@ def _update(
     variant: Variant, loop: Loop,
 ) -> dict[str, float]:  # fmt: skip
     """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
-    sums = {"policy_loss": 0.0, "kl_loss": 0.0, "clipped": 0.0, "approx_kl": 0.0}
+    sums = dict.fromkeys(("policy_loss", "kl_loss", "clipped", "approx_kl"), 0.0)
     low, high = (settings.clip, settings.clip) if settings.clip is not None else variant.clip
     tokens, responses = rollout.ranges()
     mine = torch.cat([tokens[number] for number in chosen])
@@ -212,9 +217,17 @@ def _update(
         rollout.packed.counts[own_responses], kept[own_responses], variant.normalize, settings.max_new_tokens
     )
     for packed, own, _ in micro_packs(rollout, chosen, settings):
-        old, weight = rollout.old[own], weights[own]
+        weight = weights[own]
         with policy.active():
-            logprobs, _ = packed_logprobs(policy.lm, packed, temperature=settings.temperature)
+            logprobs, entropy = packed_logprobs(
+                policy.lm, packed, temperature=settings.temperature, entropy=settings.on_policy
+            )
+        old = rollout.old[own]
+        if settings.on_policy:  # the policy that sampled is this one: the ratio is one, its gradient is not zero
+            old = logprobs.detach()
+            shown = agreement(old, rollout.sampled[own], len(mine)) | {"entropy": float(entropy.sum()) / len(mine)}
+            for key, value in shown.items():
+                sums[key] = sums.get(key, 0.0) + value
         ratio = sequence_ratio(logprobs, old, packed) if variant.by_sequence else torch.exp(logprobs - old)
         per_token, clipped = clipped_loss(ratio, advantages[own], low, high)
         loss = (per_token * weight).sum()

@@ -35,6 +35,11 @@ class RolloutSettings(OptimizerSettings):
     lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
     @property
+    def on_policy(self) -> bool:
+        """Whether each rollout is used for one update only, so that the policy that sampled is the one that learns."""
+        return self.epochs * self.minibatches == 1
+
+    @property
     def updates(self) -> int:
         """Optimizer steps of the whole run."""
         return self.steps * self.epochs * self.minibatches
@@ -49,6 +54,7 @@ class Rollout:
         packed: all items in one row.
         responses: as they were sampled, [R].
         old, ref: [M] log-probabilities under the policy that sampled and under the reference.
+        sampled: [M] the sampler's own log-probabilities.
     """
 
     items: list[Item]
@@ -56,6 +62,7 @@ class Rollout:
     responses: list[Response]
     old: Tensor
     ref: Tensor
+    sampled: Tensor
 
     @property
     def counts(self) -> list[int]:
@@ -98,9 +105,13 @@ def sample_responses(
 @torch.no_grad()
 def read_rollout(
     policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Response]],
-    settings: RolloutSettings, step: int, loop: Loop,
+    settings: RolloutSettings, step: int, loop: Loop, *, score: bool = True,
 ) -> tuple[Rollout, dict[str, float]]:  # fmt: skip
     """Log-probabilities of the responses under policy and reference, with the metrics that every method logs.
+
+    Args:
+        score: whether the policy's log-probabilities are computed here. Where the update's own forward pass computes
+            the same, the sampler's stand in for them, and the update calls `agreement` and `require_entropy`.
 
     Raises:
         TrainingStopped: the KL is not finite or beyond its bound, or the entropy has collapsed.
@@ -108,28 +119,36 @@ def read_rollout(
     flat = [one for group in responses for one in group]
     items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(prompts, responses, strict=True)]
     packed = pack(items, policy.lm.device)
-    with policy.active():
-        old, entropy = packed_logprobs(policy.lm, packed, temperature=settings.temperature, entropy=True)
+    sampled = torch.tensor([one for response in flat for one in response.logprobs], device=policy.lm.device)
+    old, metrics = sampled, {}
+    if score:
+        with policy.active():
+            old, entropy = packed_logprobs(policy.lm, packed, temperature=settings.temperature, entropy=True)
+        metrics = {"entropy": float(entropy.mean()), **agreement(old, sampled, len(sampled))}
+        require_entropy(metrics["entropy"], settings.min_entropy, step)
     with reference.active():
         ref, _ = packed_logprobs(reference.lm, packed, temperature=settings.temperature)
-    loop.compute.add(2 * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+    loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
     kl = float((old - ref).sum()) / len(flat)
     require_finite("KL", kl, step)
     require_kl_within(kl, settings.max_kl, step)
-    require_entropy(float(entropy.mean()), settings.min_entropy, step)
-    sampler = torch.tensor([one for response in flat for one in response.logprobs], device=old.device)
-    rollout = Rollout(items, packed, flat, old, ref)
-    metrics = {
+    rollout = Rollout(items, packed, flat, old, ref, sampled)
+    return rollout, {
         "kl": kl,
         "kl_k3": float(kl_k3(old, ref).sum()) / len(flat),
-        "entropy": float(entropy.mean()),
         "length": sum(rollout.counts) / len(flat),
         "finished": float(rollout.finished.float().mean()),
-        # Sampler and trainer should give the same tokens the same probability: mean ratio, and typical difference.
-        "agreement": float(torch.exp(old - sampler).mean()),
-        "disagreement": float((old - sampler).abs().mean()),
+        **metrics,
     }
-    return rollout, metrics
+
+
+def agreement(trainer: Tensor, sampled: Tensor, tokens: int) -> dict[str, float]:
+    """Sampler and trainer should give the same tokens the same probability: mean ratio, and typical difference.
+
+    Sums over the tokens given, divided by `tokens`, so that parts of a batch add up.
+    """
+    gap = trainer.detach() - sampled
+    return {"agreement": float(torch.exp(gap).sum()) / tokens, "disagreement": float(gap.abs().sum()) / tokens}
 
 
 def minibatches(size: int, settings: RolloutSettings, step: int) -> Iterator[tuple[int, list[int]]]:
