@@ -74,7 +74,7 @@ def test_micro_batches_add_up_to_the_whole_batchs_gradient(tiny_lm: Make, tmp_pa
         for index, parameter in enumerate(policy.parameters() if lora is not None else []):
             parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index)))
         settings = SFTSettings(**{**FAST, "lora": lora, "max_tokens": max_tokens})
-        loss = sft._accumulate(lm, items, settings, Loop(tmp_path, "sft", 1, "print", {}))
+        loss = sft._accumulate(policy, items, settings, Loop(tmp_path, "sft", 1, "print", {}))
         gradient = torch.cat([one.grad.flatten() for one in policy.parameters() if one.grad is not None])
         found.append((loss, gradient))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)

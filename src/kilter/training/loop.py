@@ -146,7 +146,7 @@ class Loop:
     def _write_metrics(self, first: int) -> None:
         """Forget rows of steps that will be done again; the others can never be made again, so all or nothing."""
         lines = "".join(json.dumps(row) + "\n" for row in self._rows if row["step"] < first)
-        _replace(self.folder / METRICS, lines)
+        replace_file(self.folder / METRICS, lines)
 
     def _save(self, step: int) -> None:
         tensors = {
@@ -187,10 +187,11 @@ def read_metrics(file: Path) -> list[dict[str, float]]:
 
 def write_json(file: Path, value: Any) -> None:
     """Write JSON atomically."""
-    _replace(file, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    replace_file(file, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_file(file: Path, text: str) -> None:
+    """Write a text atomically."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(file)

@@ -13,6 +13,8 @@ from kilter.errors import SettingsError, TrainingStopped
 from kilter.training.settings import OptimizerSettings
 
 HOOK = "_kilter_into_master"
+LARGE = 32 << 20
+"""Bytes beyond which the C library gives memory back to the system at once, to be cleared anew at the next step."""
 
 
 class Optimizer:
@@ -40,12 +42,13 @@ class Optimizer:
         self.parameters = list(parameters)
         dither = torch.Generator().manual_seed(settings.seed)
         self.masters = [one if one.dtype == torch.float32 else _master(one, dither) for one in self.parameters]
+        self.spare: dict[int, Tensor] = {}  # large gradients' memory between two steps, by their master's id
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 former = getattr(parameter, HOOK, None)
                 if former is not None:  # of an earlier stage on the same weights; it would take the gradients away
                     former.remove()
-                hook = parameter.register_post_accumulate_grad_hook(_into(ref(master)))  # type: ignore[no-untyped-call]
+                hook = parameter.register_post_accumulate_grad_hook(_into(ref(master), self.spare))  # type: ignore[no-untyped-call]
                 setattr(parameter, HOOK, hook)
         self.lr = settings.lr if lr is None else lr
         self.settings = settings
@@ -92,7 +95,10 @@ class Optimizer:
             for parameter, master in zip(self.parameters, self.masters, strict=True):
                 if master is not parameter:
                     parameter.copy_(master)
-        self.adam.zero_grad(set_to_none=True)
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter and master.grad is not None and master.grad.nbytes > LARGE:
+                self.spare[id(master)] = master.grad
+            master.grad = None
         return norm
 
     def state(self) -> dict[str, Tensor]:
@@ -129,13 +135,14 @@ def _master(parameter: nn.Parameter, dither: torch.Generator) -> nn.Parameter:
     return nn.Parameter(wide)
 
 
-def _into(reference: ref[nn.Parameter]) -> Callable[[Tensor], None]:
+def _into(reference: ref[nn.Parameter], spare: dict[int, Tensor]) -> Callable[[Tensor], None]:
     def hook(parameter: Tensor) -> None:
         gradient, master = parameter.grad, reference()
         if gradient is None or master is None:
             return
         if master.grad is None:
-            master.grad = gradient.float()
+            kept = spare.pop(id(master), None)
+            master.grad = gradient.float() if kept is None else kept.copy_(gradient)
         else:
             master.grad += gradient
         parameter.grad = None
