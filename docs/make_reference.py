@@ -159,15 +159,17 @@ def _steps() -> str:
 
 
 def _settings() -> str:
+    from kilter import training
     from kilter.cli.options import settings_reference
-    from kilter.training import DPOSettings, GRPOSettings, KTOSettings, PPOSettings, RewardSettings, SFTSettings
+
+    trainers = ("SFT", "Reward", "DPO", "KTO", "PPO", "GRPO", "BestOfN")
 
     about = (
         "What the trainers can be told, from Python, in a recipe and as flags of `kilter train`. A name that "
         "is not here is an error that names the nearest one.\n"
     )
     parts = [NOTE, "# Training settings\n", about]
-    for settings in (SFTSettings, RewardSettings, DPOSettings, KTOSettings, PPOSettings, GRPOSettings):
+    for settings in (getattr(training, f"{name}Settings") for name in trainers):
         parts += [f"## {settings.__name__}\n", f"{inspect.getdoc(settings)}\n", settings_reference(settings)]
     return "\n".join(parts)
 

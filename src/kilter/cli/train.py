@@ -1,4 +1,4 @@
-"""`kilter train sft|reward|dpo|kto|ppo|grpo`: one stage alone, on files."""
+"""`kilter train sft|reward|dpo|kto|ppo|grpo|best-of-n`: one stage alone, on files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from kilter.cli.options import command_from_settings
 from kilter.errors import SettingsError
+from kilter.training.best_of_n import BestOfNSettings
 from kilter.training.dpo import DPOSettings
 from kilter.training.grpo import GRPOSettings
 from kilter.training.kto import KTOSettings
@@ -22,7 +23,7 @@ from kilter.training.sft import SFTSettings
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="One stage alone: SFT, a reward model, DPO, KTO, PPO, GRPO.",
+    help="One stage alone: SFT, a reward model, DPO, KTO, PPO, GRPO, best-of-n.",
 )
 
 _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter trained."
@@ -72,6 +73,17 @@ class GRPOCommand(GRPOSettings):
     )
     data: str = Field(description="Prompts: any file that the other commands read; only its prompts are used.")
     output: Path = Field(Path("trained/grpo"), description=_OUTPUT)
+
+
+class BestOfNCommand(BestOfNSettings):
+    """Fine-tune on the best of the model's own samples; several rounds are expert iteration."""
+
+    model: str = Field("trained/sft/model", description=_MODEL)
+    reward: str = Field(
+        description="Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
+    )
+    data: str = Field(description="Prompts: any file that the other commands read; only its prompts are used.")
+    output: Path = Field(Path("trained/best-of-n"), description=_OUTPUT)
 
 
 class PPOCommand(PPOSettings):
@@ -162,6 +174,21 @@ def grpo(settings: GRPOCommand) -> None:
     ), settings.output)  # fmt: skip
 
 
+def best_of_n(settings: BestOfNCommand) -> None:
+    """Fine-tune on the best of the model's own samples."""
+    from kilter.feedback import read_prompts
+    from kilter.models import load
+    from kilter.training import train_best_of_n
+
+    prompts = list(read_prompts(settings.data))
+    lm = load(settings.model)
+    own = _own(settings, BestOfNSettings)
+    judge = _reward(settings.reward, load(settings.model) if own.lora is None else lm)
+    _run(lambda progress: train_best_of_n(
+        lm, prompts, judge, own, settings.output, progress=progress
+    )["rounds"][-1], settings.output)  # fmt: skip
+
+
 def _comparisons(settings: Any, lm: Any) -> tuple[list[Any], list[Any]]:
     """The comparisons of a command as ranked items: those to learn from, and those kept aside."""
     from kilter.feedback import read_preferences, split
@@ -231,4 +258,5 @@ app.command("reward")(command_from_settings(RewardCommand, reward))
 app.command("dpo")(command_from_settings(DPOCommand, dpo))
 app.command("kto")(command_from_settings(KTOCommand, kto))
 app.command("grpo")(command_from_settings(GRPOCommand, grpo))
+app.command("best-of-n")(command_from_settings(BestOfNCommand, best_of_n))
 app.command("ppo")(command_from_settings(PPOCommand, ppo))

@@ -1,9 +1,11 @@
 """From judgments to a better model: one algorithm per file, one shared loop with checkpoints.
 
 `train_sft`, `train_reward` and `train_ppo` are the three steps of InstructGPT, each usable alone; `train_dpo` and
-`train_kto` learn from preferences directly, `train_grpo` from any reward.
+`train_kto` learn from preferences directly, `train_grpo` and
+`train_best_of_n` from any reward.
 """
 
+from kilter.training.best_of_n import BestOfNSettings, train_best_of_n
 from kilter.training.dpo import DPOSettings, train_dpo
 from kilter.training.grpo import GRPOSettings, train_grpo
 from kilter.training.kto import KTOSettings, MarkedItem, train_kto
@@ -16,6 +18,7 @@ from kilter.training.settings import LoraSettings
 from kilter.training.sft import SFTSettings, mean_loss, train_sft
 
 __all__ = [
+    "BestOfNSettings",
     "DPOSettings",
     "GRPOSettings",
     "KTOSettings",
@@ -34,6 +37,7 @@ __all__ = [
     "mean_loss",
     "pair_margins",
     "reward_scores",
+    "train_best_of_n",
     "train_dpo",
     "train_grpo",
     "train_kto",
