@@ -146,8 +146,10 @@ main(["run"])
 
 
 def test_control_c_ends_with_130(tmp_path: Path) -> None:
+    # Who starts the tests in the background of a script hands on that SIGINT is ignored.
     code = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from types import ModuleType
 module = ModuleType("kilter.cli.run")
 def run():
