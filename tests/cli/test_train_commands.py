@@ -1,4 +1,4 @@
-"""`kilter train sft|reward|ppo` on a tiny model and files, through the program's own door."""
+"""`kilter train ...` on a tiny model and files, through the program's own door."""
 
 from __future__ import annotations
 
@@ -98,6 +98,55 @@ def test_ppo_goes_on_from_both(trained: Path, demonstrations: Path, capsys: pyte
     before = (output / "model" / "adapter_model.safetensors").read_bytes()
     assert execute(command) == 0  # a finished run does nothing
     assert (output / "model" / "adapter_model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto", "grpo", "grpo by a model", "best-of-n"])
+def test_the_other_methods_go_on_from_the_policy(
+    trained: Path, comparisons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    from kilter.models import load
+
+    (tmp_path / "mine.py").write_text("def short(prompts, responses):\n    return [-len(one) for one in responses]\n")
+    function = f"{tmp_path / 'mine.py'}:short"
+    sampled = ["max_new_tokens=60", "samples=6"]
+    more = {
+        "dpo": ["--loss", "ipo", "heldout=0.25"],
+        "kto": ["--batch-size", "4"],
+        "grpo": ["--reward", function, "--variant", "rloo", "steps=2", "prompts=4", "max_kl=1000", *sampled],
+        "grpo by a model": ["--reward", str(trained / "reward" / "model"), "steps=2", "max_kl=1000", *sampled],
+        "best-of-n": ["--reward", function, *sampled],
+    }[method]
+    command = [
+        "train", method.split()[0], "--model", str(trained / "sft" / "model"), "--data", str(comparisons),
+        "--output", str(tmp_path / "out"), "--lr", "0.01", *more, *LORA,
+    ]  # fmt: skip
+    assert execute(command) == 0
+    assert f"Model: {tmp_path / 'out' / 'model'}" in capsys.readouterr().out
+    policy, start = load(tmp_path / "out" / "model"), load(trained / "sft" / "model")
+    pairs = zip(*(lm.adapters.parameters(str(lm.adapters.active)) for lm in (policy, start)), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("nowhere.py:short", "There is no file nowhere.py"),
+        ("mine.py:shrot", "has no function 'shrot'"),
+        ("broken.py:short", "cannot be run: SyntaxError"),
+        ("nowhere", "holds no reward model"),
+    ],
+)
+def test_a_reward_that_is_not_there_is_named(
+    trained: Path, comparisons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], named: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def short(prompts, responses):\n    return [1.0] * len(responses)\n")
+    (tmp_path / "broken.py").write_text("def short(:\n")
+    model = ["--model", str(trained / "sft" / "model")]
+    assert execute(["train", "grpo", *model, "--data", str(comparisons), "--reward", named]) in (2, 4)
+    assert said in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "trained").exists()
 
 
 def test_full_fine_tuning_by_a_flag(base: str, demonstrations: Path, tmp_path: Path) -> None:

@@ -122,7 +122,12 @@ def test_the_reference_is_read_again_only_where_it_fits(tiny_lm: Make, tmp_path:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"loss": "simpo", "label_noise": 0.1}, {"loss": "ipo", "length_normalized": True}, {"loss": "dpo", "margin": 2.0}],
+    [
+        {"loss": "simpo", "label_noise": 0.1},
+        {"loss": "ipo", "length_normalized": True},
+        {"loss": "dpo", "margin": 2.0},
+        {"loss": "orpo", "sft_coef": 0.5},
+    ],
     ids=str,
 )
 def test_a_setting_without_effect_is_refused(settings: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ app = typer.Typer(
 )
 
 _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter trained."
+_COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
+_PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
+_REWARD = "Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
 
@@ -42,7 +45,7 @@ class RewardCommand(RewardSettings):
     """Train a reward model on comparisons."""
 
     model: str = Field("smollm2-135m", description=_MODEL)
-    data: str = Field(description="Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings.")
+    data: str = Field(description=_COMPARISONS)
     heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
     output: Path = Field(Path("trained/reward"), description=_OUTPUT)
 
@@ -51,7 +54,7 @@ class DPOCommand(DPOSettings):
     """Train on comparisons without a reward model: DPO, IPO, robust DPO, SimPO, ORPO."""
 
     model: str = Field("trained/sft/model", description=_MODEL)
-    data: str = Field(description="Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings.")
+    data: str = Field(description=_COMPARISONS)
     heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
     output: Path = Field(Path("trained/dpo"), description=_OUTPUT)
 
@@ -68,10 +71,8 @@ class GRPOCommand(GRPOSettings):
     """Improve a policy by any reward: GRPO, Dr. GRPO, DAPO, GSPO, RLOO, REINFORCE++."""
 
     model: str = Field("trained/sft/model", description=_MODEL)
-    reward: str = Field(
-        description="Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
-    )
-    data: str = Field(description="Prompts: any file that the other commands read; only its prompts are used.")
+    reward: str = Field(description=_REWARD)
+    data: str = Field(description=_PROMPTS)
     output: Path = Field(Path("trained/grpo"), description=_OUTPUT)
 
 
@@ -79,10 +80,8 @@ class BestOfNCommand(BestOfNSettings):
     """Fine-tune on the best of the model's own samples; several rounds are expert iteration."""
 
     model: str = Field("trained/sft/model", description=_MODEL)
-    reward: str = Field(
-        description="Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
-    )
-    data: str = Field(description="Prompts: any file that the other commands read; only its prompts are used.")
+    reward: str = Field(description=_REWARD)
+    data: str = Field(description=_PROMPTS)
     output: Path = Field(Path("trained/best-of-n"), description=_OUTPUT)
 
 
@@ -214,7 +213,12 @@ def _reward(named: str, trunk: Any) -> Any:
     if spec is None or spec.loader is None or not Path(file).exists():
         raise SettingsError(f"There is no file {file}, in which the reward function {name} should be.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SettingsError(
+            f"{file} cannot be run: {type(error).__name__}: {error}. Try it with Python alone."
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise SettingsError(f"{file} has no function '{name}'. Write: def {name}(prompts, responses): return [...]")

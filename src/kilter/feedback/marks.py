@@ -10,7 +10,7 @@ from typing import Any
 from kilter.errors import DataError
 from kilter.feedback.messages import Message, as_messages, require_prompt
 from kilter.feedback.preferences import read_preferences
-from kilter.feedback.readings import Readings, Skip, collect, column, wrong_columns
+from kilter.feedback.readings import Readings, Skip, WrongColumns, collect, column, wrong_columns
 from kilter.feedback.rows import read_rows
 
 REPLIES = ("completion", "response")
@@ -49,9 +49,7 @@ def read_marks(
     if reply is None or "label" not in found:
         try:
             data = read_preferences(path_or_name, split=split, columns=columns)
-        except DataError as error:
-            if "; wanted are " not in str(error):  # the columns fit, so the reason lies in the rows
-                raise
+        except WrongColumns as error:
             wanted = "prompt, completion (or response) and label; or those of comparisons"
             raise wrong_columns(source, wanted, "label") from error
         marks = [

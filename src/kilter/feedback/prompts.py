@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kilter.errors import DataError
 from kilter.feedback.demonstrations import read_demonstrations
 from kilter.feedback.messages import Message, as_messages, require_prompt
 from kilter.feedback.preferences import read_preferences
-from kilter.feedback.readings import Readings, collect, column, wrong_columns
+from kilter.feedback.readings import Readings, WrongColumns, collect, column, wrong_columns
 from kilter.feedback.rows import read_rows
 
 
@@ -41,9 +40,7 @@ def read_prompts(
     for reader in (read_preferences, read_demonstrations):
         try:
             data = reader(path_or_name, split=split, columns=columns)
-        except DataError as error:
-            if "; wanted are " not in str(error):  # the columns fit, so the reason lies in the rows
-                raise
+        except WrongColumns:
             continue
         return PromptData([list(one.prompt) for one in data], data.source, data.sha256, data.skipped)
     raise wrong_columns(source, "prompt, or those of preferences or demonstrations", "prompt")

@@ -16,6 +16,10 @@ class Skip(Exception):
     """A row that is in order but cannot be learned from; its text is the reason that is counted."""
 
 
+class WrongColumns(DataError):
+    """The source is in order, but its columns are none of those that a reader knows; another reader may."""
+
+
 @dataclass
 class Skipped:
     """Reasons with how many rows each left out, and where the first of them was."""
@@ -107,9 +111,9 @@ def text_column(row: dict[str, Any], name: str, where: str) -> str:
     return value
 
 
-def wrong_columns(source: Rows, wanted: str, example: str) -> DataError:
+def wrong_columns(source: Rows, wanted: str, example: str) -> WrongColumns:
     """The error for a source whose columns are none of those a reader knows."""
-    return DataError(
+    return WrongColumns(
         f"{source.source} has the columns {', '.join(source.columns())}; wanted are {wanted}. "
         f"If they have other names there, map them: columns={{'{example}': 'its name there'}}, "
         f"in a command columns.{example}=NAME."

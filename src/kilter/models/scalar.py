@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kilter.errors import ModelError, SettingsError
+from kilter.models.flops import train_flops
 from kilter.models.language_model import LanguageModel
 from kilter.models.lora import layer_number
 from kilter.models.pack import Packed
@@ -95,8 +96,6 @@ class ScalarModel:
 
     def train_flops(self, packed: Packed) -> float:
         """Operations of a forward and backward pass over `packed`."""
-        from kilter.models.flops import train_flops
-
         first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
         return train_flops(self.lm, packed, layers=self.layers, full=self.adapter is None, first_layer=first)
 

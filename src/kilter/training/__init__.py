@@ -1,8 +1,7 @@
 """From judgments to a better model: one algorithm per file, one shared loop with checkpoints.
 
 `train_sft`, `train_reward` and `train_ppo` are the three steps of InstructGPT, each usable alone; `train_dpo` and
-`train_kto` learn from preferences directly, `train_grpo` and
-`train_best_of_n` from any reward.
+`train_kto` learn from preferences directly, `train_grpo` and `train_best_of_n` from any reward.
 """
 
 from kilter.training.best_of_n import BestOfNSettings, train_best_of_n

@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, Response, pack, sample
+from kilter.models import Item, LanguageModel, pack, sample
 from kilter.training.loop import Progress, no_progress, replace_file, write_json
 from kilter.training.policy import Policy
-from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, reward_of
-from kilter.training.rollout import Rollout
+from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import SFTSettings, check_lengths, train_sft
@@ -70,8 +68,7 @@ def train_best_of_n(
     for number in range(settings.rounds):
         place = folder / f"round-{number + 1}"
         start = weights_digest(Policy(lm, lm.adapters.active).parameters())
-        named = [(one.name, one.weight) for one in rewards]
-        identity = fingerprint("best_of_n", settings, encoded, lm.weights_hash, start, named, number)
+        identity = fingerprint("best_of_n", settings, encoded, lm.weights_hash, start, described(rewards), number)
         kept = _read(place / "kept.jsonl", identity)
         if kept is None:
             kept = _choose(lm, prompts, encoded, rewards, settings, number)
@@ -99,7 +96,10 @@ def _choose(
             lm, some, n=settings.samples, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature,
             seed=derive_seed(settings.seed, "best-of-n", number, first),
         )  # fmt: skip
-        values, _ = reward_of(rewards, _as_rollout(lm, some, groups), prompts[first : first + PROMPTS_AT_ONCE])
+        tokens = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(some, groups, strict=True)]
+        given = [prompts[first + index] for index, group in enumerate(groups) for _ in group]
+        flat = [one for group in groups for one in group]
+        values, _ = reward_of(rewards, pack(tokens, lm.device), flat, given)
         every += values.tolist()
         for index, (group, row) in enumerate(zip(groups, values.view(-1, settings.samples).tolist(), strict=True)):
             ended = [place for place, one in enumerate(group) if one.finished]
@@ -115,13 +115,6 @@ def _choose(
             "responses, or raise max_new_tokens."
         )
     return {"items": items, "mean": sum(every) / len(every), "best": sum(best) / len(best)}
-
-
-def _as_rollout(lm: LanguageModel, prompts: Sequence[Sequence[int]], groups: Sequence[Sequence[Response]]) -> Rollout:
-    flat = [one for group in groups for one in group]
-    items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(prompts, groups, strict=True)]
-    sampled = torch.tensor([value for one in flat for value in one.logprobs], device=lm.device)
-    return Rollout(items, pack(items, lm.device), flat, sampled, sampled, sampled)
 
 
 def _write(file: Path, identity: str, kept: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ class DPOSettings(OptimizerSettings):
             "label_noise": self.loss not in ("dpo", "robust"),
             "length_normalized": self.loss in PER_TOKEN,
             "margin": self.loss != "simpo",
+            "sft_coef": self.loss == "orpo",  # which has the likelihood in it already
         }
         for name, idle in unused.items():
             if idle and name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
@@ -145,14 +146,12 @@ def _accumulate(
 ) -> Sums:
     """Forward and backward over a batch in micro-batches."""
     sums = Sums()
-    chosen_tokens = sum(len(one.item.responses[place]) for one in batch for place in _winners(one))
+    chosen_tokens = sum(len(one.item.responses[place]) for one in batch for place in _winners(one)) or 1
     for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], policy.lm.device)
-        logprobs, _ = packed_logprobs(policy.lm, packed)
-        summed = packed.summed(logprobs)
         better, worse, weight = pair_index(some, packed)
-        ratios = _ratios(summed, torch.cat([reference[index] for index in indices]), packed, settings)
+        summed, ratios = _read(policy, packed, [reference[index] for index in indices], settings)
         loss = (pair_loss(ratios[better], ratios[worse], settings) * weight).sum() / len(batch)
         if settings.sft_coef or settings.loss == "orpo":
             winners = torch.cat([torch.isin(torch.arange(len(one.item.responses)), torch.tensor(_winners(one)))
@@ -188,11 +187,13 @@ def pair_loss(better: Tensor, worse: Tensor, settings: DPOSettings) -> Tensor:
             return odds_ratio_loss(better, worse)
 
 
-def _ratios(summed: Tensor, reference: Tensor, packed: Packed, settings: DPOSettings) -> Tensor:
-    """Log-ratio of each response [R] to the reference, per token where the loss wants it."""
-    ratio = summed - reference.to(summed.device)
+def _read(policy: Policy, packed: Packed, reference: Sequence[Tensor], settings: DPOSettings) -> tuple[Tensor, Tensor]:
+    """Log-probability of each response [R], and its log-ratio to the reference, per token where the loss wants it."""
+    logprobs, _ = packed_logprobs(policy.lm, packed)
+    summed = packed.summed(logprobs)
+    ratio = summed - torch.cat(list(reference)).to(summed.device)
     per_token = settings.length_normalized or settings.loss in PER_TOKEN
-    return ratio / packed.counts.clamp(min=1) if per_token else ratio
+    return summed, ratio / packed.counts.clamp(min=1) if per_token else ratio
 
 
 def _winners(one: RankedItem) -> list[int]:
@@ -207,10 +208,8 @@ def _accuracy(policy: Policy, items: Sequence[RankedItem], reference: Sequence[T
     for indices in micro_batches([one.item.length for one in items], settings.max_tokens):
         some = [items[index] for index in indices]
         packed = pack([one.item for one in some], policy.lm.device)
-        logprobs, _ = packed_logprobs(policy.lm, packed)
-        summed = packed.summed(logprobs)
         better, worse, _ = pair_index(some, packed)
-        ratios = _ratios(summed, torch.cat([reference[index] for index in indices]), packed, settings)
+        _, ratios = _read(policy, packed, [reference[index] for index in indices], settings)
         right += int((ratios[better] > ratios[worse]).sum())
         total += better.numel()
     return right / total

@@ -42,7 +42,7 @@ from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import kl_k3, whiten
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
-from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, reward_of
+from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
@@ -140,7 +140,7 @@ def train_grpo(
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
     check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
     policy, reference = _policies(lm, settings)
-    start = [str(lm.dtype), weights_digest(policy.parameters()), [(one.name, one.weight) for one in rewards]]
+    start = [str(lm.dtype), weights_digest(policy.parameters()), described(rewards)]
     identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
     done = finished_result(folder, identity)
     if done is not None:
@@ -157,7 +157,8 @@ def train_grpo(
         rollout, metrics = read_rollout(
             policy, reference, chosen, responses, settings, step, loop, score=not settings.on_policy
         )
-        values, means = reward_of(rewards, rollout, [prompts[number] for number in numbers])
+        given = [prompts[number] for number in numbers for _ in range(settings.samples)]
+        values, means = reward_of(rewards, rollout.packed, rollout.responses, given)
         _require_signal(values, loop, step)
         advantages = _advantages(rollout, values, settings, variant)
         metrics |= means | {"reward": float(values.mean()), "reward_std": float(values.std())}
@@ -210,7 +211,7 @@ def _update(
     low, high = (settings.clip, settings.clip) if settings.clip is not None else variant.clip
     tokens, responses = rollout.ranges()
     mine = torch.cat([tokens[number] for number in chosen])
-    kept = _kept(rollout, advantages, variant)
+    kept = _kept(rollout, advantages, settings, variant)
     weights = torch.zeros_like(rollout.old)
     own_responses = torch.cat([responses[number] for number in chosen])
     weights[mine] = token_weights(
@@ -244,13 +245,12 @@ def _update(
     return sums
 
 
-def _kept(rollout: Rollout, advantages: Tensor, variant: Variant) -> Tensor:
+def _kept(rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:
     """Which responses count in the average, [R] bool."""
-    everything = torch.ones(len(rollout.responses), dtype=torch.bool, device=advantages.device)
     if not variant.drop:
-        return everything
-    size = rollout.packed.summed(advantages.abs())
-    return (size > 0) & rollout.finished
+        return torch.ones_like(rollout.finished)
+    groups = rollout.packed.summed(advantages.abs()).view(-1, settings.samples)
+    return (groups.amax(1) > 0).repeat_interleave(settings.samples) & rollout.finished
 
 
 def _require_signal(rewards: Tensor, loop: Loop, step: int) -> None:

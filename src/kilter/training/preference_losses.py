@@ -15,14 +15,14 @@ def dpo_loss(better: Tensor, worse: Tensor, beta: float, smoothing: float = 0.0)
     """Direct preference optimization (arXiv 2305.18290, eq. 7) on log-ratios [P] of better and worse responses.
 
     `smoothing` is the assumed share of swapped labels (conservative DPO, E. Mitchell, 2023). With log-ratios divided by
-    the responses' lengths this is length-normalized DPO (Tulu 3, arXiv 2411.15124, eq. 4).
+    the responses' lengths this is length-normalized DPO (Tulu 3, arXiv 2411.15124).
     """
     margin = beta * (better - worse)
     return -(1 - smoothing) * logsigmoid(margin) - smoothing * logsigmoid(-margin)
 
 
 def robust_dpo_loss(better: Tensor, worse: Tensor, beta: float, noise: float) -> Tensor:
-    """Unbiased under a share `noise` < 1/2 of swapped labels (arXiv 2403.00409, eq. 12)."""
+    """Unbiased under a share `noise` < 1/2 of swapped labels (arXiv 2403.00409)."""
     margin = beta * (better - worse)
     return (-(1 - noise) * logsigmoid(margin) + noise * logsigmoid(-margin)) / (1 - 2 * noise)
 

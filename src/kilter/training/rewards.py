@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import Message
+from kilter.models import Message, Packed, Response
 from kilter.models.scalar import ScalarModel
-from kilter.training.rollout import Rollout
+from kilter.training.settings import weights_digest
 
 Prompt = str | Sequence[Message]
 RewardFunction = Callable[[list[Prompt], list[str]], Sequence[float]]
@@ -47,34 +48,55 @@ def as_weighted(rewards: Rewards) -> list[Weighted]:
     return listed
 
 
+def described(rewards: Sequence[Weighted]) -> list[object]:
+    """What the rewards are, for a run's fingerprint: with another reward it is another run."""
+    return [[one.name, one.weight, _content(one.reward)] for one in rewards]
+
+
+def _content(reward: RewardFunction | ScalarModel) -> object:
+    if isinstance(reward, ScalarModel):
+        return [weights_digest(reward.parameters()), reward.layers, reward.pooling, reward.mean, reward.std]
+    try:
+        return inspect.getsource(reward)
+    except (OSError, TypeError):  # typed at a prompt, or an object that can be called
+        return getattr(reward, "__qualname__", type(reward).__qualname__)
+
+
 @torch.no_grad()
 def reward_of(
-    rewards: Sequence[Weighted], rollout: Rollout, prompts: Sequence[Prompt]
+    rewards: Sequence[Weighted], packed: Packed, responses: Sequence[Response], prompts: Sequence[Prompt]
 ) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum [R] of the rewards of a rollout, and the mean of each under its name.
+    """Weighted sum [R] of the rewards of sampled responses, and the mean of each under its name.
 
     Args:
-        prompts: one per item of the rollout, as the user gave it.
+        packed: the responses' tokens with their prompts, for reward models.
+        responses: [R], in pack order.
+        prompts: of each response [R], as the user gave it.
 
     Raises:
-        DataError: a reward gave the wrong number of values, or something that is not a finite number.
+        DataError: a reward failed, gave the wrong number of values, or something that is not a finite number.
     """
-    repeated = [prompt for prompt, item in zip(prompts, rollout.items, strict=True) for _ in item.responses]
-    texts = [one.text for one in rollout.responses]
-    total = torch.zeros(len(texts), device=rollout.old.device)
+    texts = [one.text for one in responses]
+    total = torch.zeros(len(texts), device=packed.tokens.device)
     means = {}
     for one in rewards:
         if isinstance(one.reward, ScalarModel):
-            values = one.reward.scores(rollout.packed).to(total.device)
+            values = one.reward.scores(packed).to(total.device)
         else:
-            given = _checked(one.reward(list(repeated), list(texts)), one.name, texts)
-            values = torch.tensor(given, device=total.device)
+            values = torch.tensor(_called(one.reward, one.name, prompts, texts), device=total.device)
         total += one.weight * values
         means[one.name] = float(values.mean())
     return total, means
 
 
-def _checked(given: object, name: str, texts: Sequence[str]) -> list[float]:
+def _called(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
+    try:
+        given: object = reward(list(prompts), list(texts))
+    except Exception as error:
+        raise DataError(
+            f"The reward '{name}' failed with {type(error).__name__}: {error}. It is called as reward(prompts, "
+            "responses) with two lists of the same length; KILTER_DEBUG=1 shows where it failed."
+        ) from error
     if isinstance(given, Tensor):
         given = given.tolist()
     if not isinstance(given, Sequence) or len(given) != len(texts):
