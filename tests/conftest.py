@@ -35,6 +35,7 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 GROUPED = {"num_key_value_heads": 2}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {**SIZES, **GROUPED, "tie_word_embeddings": True},
+    "mistral": {**SIZES, **GROUPED, "head_dim": 8, "sliding_window": None, "tie_word_embeddings": False},
     "qwen2": {**SIZES, **GROUPED, "tie_word_embeddings": False},
     "qwen3": {**SIZES, **GROUPED, "head_dim": 16, "tie_word_embeddings": True},
     "gpt_neox": {**SIZES, "tie_word_embeddings": False},

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kilter.errors import ModelError
 from kilter.models import attention
-from kilter.models.attention import AttentionLayout, DecodeLayout, Segment, decode_attention, packed_attention
+from kilter.models.attention import AttentionLayout, Segment, packed_attention
 
 
 def lay_out(shapes: list[tuple[int, list[int]]]) -> tuple[list[Segment], int]:
@@ -46,7 +46,7 @@ def check(segments: list[Segment], size: int, heads: int, key_heads: int) -> flo
     *qkv, weight = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
     ours = [one.clone().requires_grad_() for one in qkv]
     reference = [one.clone().requires_grad_() for one in qkv]
-    layout = AttentionLayout.build(segments, size, torch.float64, "cpu")
+    layout = AttentionLayout.build(segments, torch.float64, "cpu")
     out, expected = packed_attention(*ours, layout, 0.7), naive(*reference, segments, 0.7)
     (out * weight).sum().backward()
     (expected * weight).sum().backward()
@@ -74,7 +74,7 @@ def test_very_different_lengths_make_several_blocks_and_change_nothing(
 ) -> None:
     monkeypatch.setattr(attention, "LONG", long)
     segments, size = lay_out([(40, [2, 30]), (3, [1, 2, 16]), (0, [5])])
-    layout = AttentionLayout.build(segments, size, torch.float32, "cpu")
+    layout = AttentionLayout.build(segments, torch.float32, "cpu")
     assert len(layout.blocks) > 2
     assert check(segments, size, 4, 2) < 1e-12
 
@@ -91,15 +91,15 @@ def test_the_long_path_is_taken_beyond_the_bound(monkeypatch: pytest.MonkeyPatch
 
 
 def test_like_lengths_share_a_block() -> None:
-    segments, size = lay_out([(20, []), (19, []), (20, [])])
-    layout = AttentionLayout.build(segments, size, torch.float32, "cpu")
+    segments, _ = lay_out([(20, []), (19, []), (20, [])])
+    layout = AttentionLayout.build(segments, torch.float32, "cpu")
     assert len(layout.blocks) == 1
     assert layout.blocks[0].mask.shape == (3, 20, 20)
 
 
 def test_a_sibling_is_never_seen() -> None:
     segments, size = lay_out([(2, [3, 3])])
-    layout = AttentionLayout.build(segments, size, torch.float32, "cpu")
+    layout = AttentionLayout.build(segments, torch.float32, "cpu")
     q, k, v = (torch.randn(size, 2, 4, generator=torch.Generator().manual_seed(i)) for i in range(3))
     before = packed_attention(q, k, v, layout, 0.5)
     k[2:5], v[2:5] = 100.0, float("nan")  # the first reply
@@ -108,22 +108,9 @@ def test_a_sibling_is_never_seen() -> None:
     assert torch.equal(before[5:], after[5:])
 
 
-def test_decoding_equals_the_last_row_of_full_attention() -> None:
-    generator = torch.Generator().manual_seed(0)
-    k, v = torch.randn(2, 2, 2, 6, 4, generator=generator).unbind()
-    q = torch.randn(2, 4, 4, generator=generator)
-    mask = torch.zeros(2, 1, 6)
-    mask[1, 0, :3] = float("-inf")  # the second row begins with three columns of padding
-    got = decode_attention(q, k, v, DecodeLayout(mask), 0.5)
-    for row, first in ((0, 0), (1, 3)):
-        for head in range(4):
-            weights = torch.softmax(k[row, head // 2, first:] @ q[row, head] * 0.5, dim=0)
-            torch.testing.assert_close(got[row, head], weights @ v[row, head // 2, first:])
-
-
 def test_what_it_does_not_compute_is_refused() -> None:
     q = torch.zeros(1, 2, 4, 4)
-    layout = AttentionLayout.build([Segment(0, 4, 0, 0)], 4, torch.float32, "cpu")
+    layout = AttentionLayout.build([Segment(0, 4, 0, 0)], torch.float32, "cpu")
     with pytest.raises(ModelError, match="softcap"):
         attention._attend(torch.nn.Module(), q, q, q, None, softcap=30.0, layout=layout)
     with pytest.raises(ModelError, match="looks back 3 tokens"):

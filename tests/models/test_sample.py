@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import chisquare
-from torch import Tensor, nn
+from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
 from kilter.models import Item, LanguageModel, LoraConfig, Response, pack, sample, score
 from kilter.models.draw import BLOCK, Choice
-from kilter.models.sample import decoding_weights
 
 Make = Callable[..., LanguageModel]
 SMALL = 24  # a vocabulary in which end-of-sequence is drawn often
@@ -233,7 +232,7 @@ def test_the_same_seed_gives_the_same_whatever_shares_the_batch(tiny_lm: Make) -
     expected = draw()
     assert len({len(tokens) for group in expected for tokens in group}) > 3  # rows leave at different times
     assert draw() == expected
-    assert draw(max_rows=6) == draw(max_rows=14) == draw(max_rows=1) == expected
+    assert draw(max_rows=6) == draw(max_rows=14) == draw(max_rows=4) == draw(max_rows=1) == expected
     assert draw(PROMPTS[:2]) == expected[:2]
     # The last prompt's neighbors change, and with them when they finish and how long they are.
     assert draw([[3], [4], [5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5], PROMPTS[3]])[3] == expected[3]
@@ -286,28 +285,21 @@ def test_tokens_are_told_row_by_row_as_they_come(tiny_lm: Make) -> None:
         assert [one for one in told if one[0] in rows] == expected
 
 
-def forwards(lm: LanguageModel) -> dict[str, Any]:
-    """The forward methods that were put on single modules."""
-    return {name: vars(one)["forward"] for name, one in lm.model.named_modules() if "forward" in vars(one)}
-
-
-def test_weights_and_forwards_come_back_also_after_an_exception(tiny_lm: Make) -> None:
-    lm = tiny_lm("llama", SMALL)
-    adapt(lm)
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+def test_the_model_comes_back_also_after_an_exception(tiny_lm: Make, family: str) -> None:
+    lm = tiny_lm(family, SMALL)
     packed = pack([Item([5, 6, 7], [])])
     weights = {name: value.clone() for name, value in lm.model.state_dict().items()}
-    before, original = lm.hidden_states(packed).detach(), forwards(lm)
+    forwards = {name: vars(one).get("forward") for name, one in lm.model.named_modules()}
+    before = lm.hidden_states(packed).detach()
 
     def stop(row: int, token: int) -> None:
-        assert len(forwards(lm)) > len(original)
         raise KeyboardInterrupt
 
     sample(lm, PROMPTS, max_new_tokens=3)
-    assert forwards(lm) == original
     with pytest.raises(KeyboardInterrupt):
         sample(lm, PROMPTS, max_new_tokens=3, on_token=stop)
-    assert forwards(lm) == original
-    assert lm.adapters.active == "policy"
+    assert forwards == {name: vars(one).get("forward") for name, one in lm.model.named_modules()}
     assert all(torch.equal(value, weights[name]) for name, value in lm.model.state_dict().items())
     assert torch.equal(lm.hidden_states(packed), before)
     assert not any(parameter.is_inference() for parameter in lm.model.parameters())
@@ -319,17 +311,6 @@ def test_training_can_follow_sampling(tiny_lm: Make) -> None:
     sample(lm, PROMPTS, max_new_tokens=3)
     lm.hidden_states(pack([Item([5, 6, 7], [])])).sum().backward()
     assert all(parameter.grad is not None for parameter in lm.adapters.parameters("policy"))
-
-
-def test_decoding_weights_merge_the_adapter(tiny_lm: Make) -> None:
-    lm = tiny_lm("llama", SMALL)
-    adapt(lm)
-    layer: nn.Module = lm.model.base_model.layers[0].self_attn.q_proj
-    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
-    expected = layer(x)
-    with torch.no_grad(), decoding_weights(lm):
-        torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(layer(x), expected)
 
 
 def test_bfloat16_samples_agree_with_the_scorer_within_a_percent(tiny_lm: Make) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,17 @@ from kilter.errors import ModelError
 
 NAME = "kilter"
 LONG = 1024
+
+
+class Layout(Protocol):
+    """Who sees whom among the N tokens of a forward pass, and how that is computed."""
+
+    @property
+    def reach(self) -> int:
+        """How many keys a query sees at most."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """Attend in layer `layer`: q [N, H, D], k and v [N, G, D]; result [N, H, D]."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +73,23 @@ class Block:
 
 @dataclass(frozen=True)
 class AttentionLayout:
-    """How one packed row of `size` tokens is cut into blocks. Built once, used by every layer and pass."""
+    """How one packed row is cut into blocks; `reach` is how many keys a query sees at most.
+
+    Built once, used by every layer and pass.
+    """
 
     blocks: tuple[Block, ...]
-    size: int
+    reach: int
 
     @staticmethod
-    def build(
-        segments: Sequence[Segment], size: int, dtype: torch.dtype, device: torch.device | str
-    ) -> AttentionLayout:
+    def build(segments: Sequence[Segment], dtype: torch.dtype, device: torch.device | str) -> AttentionLayout:
         """Group `segments` into blocks whose padding wastes little."""
-        return AttentionLayout(tuple(_block(group, dtype, device) for group in _group(segments)), size)
+        blocks = tuple(_block(group, dtype, device) for group in _group(segments))
+        return AttentionLayout(blocks, max(one.keys for one in segments))
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """The packed row's attention, the same in every layer; see `packed_attention`."""
+        return packed_attention(q, k, v, self, scale)
 
 
 def _group(segments: Sequence[Segment]) -> list[list[Segment]]:
@@ -179,29 +196,13 @@ def _long_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float)
     return out.transpose(1, 2)
 
 
-@dataclass(frozen=True)
-class DecodeLayout:
-    """One new token per row against a cache: `mask` [B, 1, T] is minus infinity at padding keys."""
-
-    mask: Tensor
-
-
-def decode_attention(q: Tensor, k: Tensor, v: Tensor, layout: DecodeLayout, scale: float) -> Tensor:
-    """Attend from one new token per row: q [B, H, D]; k and v [B, G, T, D]; result [B, H, D].
-
-    The query heads of one key head are taken as that head's queries: forward only, the fused kernel is the fastest.
-    """
-    b, h, d = q.shape
-    grouped = q.view(b, k.shape[1], h // k.shape[1], d)
-    out = nn.functional.scaled_dot_product_attention(grouped, k, v, attn_mask=layout.mask[:, None], scale=scale)
-    return out.reshape(b, h, d)
-
-
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """What transformers calls: query [B, H, T, D], key and value [B, G, T, D]; returns ([B, T, H, D], None)."""
-    layout = kwargs.get("layout")
+    """What transformers calls: query [1, H, N, D], key and value [1, G, N, D]; returns ([1, N, H, D], None)."""
+    layout: Layout | None = kwargs.get("layout")
+    if layout is None:
+        raise ModelError("The model was called without a packed layout; use kilter.models.score or sample.")
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     for name in ("softcap", "s_aux", "position_bias"):
         if kwargs.get(name) is not None:
@@ -209,18 +210,18 @@ def _attend(
                 f"This model's attention uses '{name}', which Kilter's packed attention does not compute; "
                 "choose a model without it (Llama, Qwen, Mistral, SmolLM and GPT-NeoX families work)."
             )
-    window = kwargs.get("sliding_window")
-    if window is not None and key.shape[2] > window:
-        raise ModelError(
-            f"This model looks back {window} tokens only and the packed row has {key.shape[2]}; "
-            "set max_tokens of the batch below the window."
-        )
-    if isinstance(layout, DecodeLayout):
-        return decode_attention(query[:, :, 0], key, value, layout, scale)[:, None], None
-    if not isinstance(layout, AttentionLayout):
-        raise ModelError("The model was called without a packed layout; use kilter.models.score or sample.")
+    require_window(kwargs.get("sliding_window"), layout)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    return packed_attention(q, k, v, layout, scale)[None], None
+    return layout.attend(getattr(module, "layer_idx", 0), q, k, v, scale)[None], None
+
+
+def require_window(window: int | None, layout: Layout) -> None:
+    """Raise ModelError if a model looks back fewer tokens than the layout asks it to."""
+    if window is not None and layout.reach > window:
+        raise ModelError(
+            f"This model looks back {window} tokens only and the text has {layout.reach}; "
+            "choose a model without a window, or shorter texts."
+        )
 
 
 AttentionInterface.register(NAME, _attend)

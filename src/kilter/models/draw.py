@@ -67,14 +67,14 @@ class Choice:
         if self.temperature == 0:
             tokens = logits.argmax(1)
             return tokens, torch.log_softmax(logits, 1).gather(1, tokens[:, None])[:, 0]
-        scaled = logits if self.temperature == 1 else logits.div_(self.temperature)
         # log_softmax and a running sum over the whole vocabulary cost more than the draw itself: weights are summed
-        # in blocks, the block is drawn first and the token within it second, which is the same distribution.
-        top = scaled.amax(1, keepdim=True)
-        truncates = self.top_k or self.top_p < 1 or self.min_p
-        log_total = torch.logsumexp(scaled, 1) if truncates else None
-        p = self._truncate(torch.exp(scaled - top))
-        blocks = nn.functional.pad(p, (0, -p.shape[1] % BLOCK)).view(p.shape[0], -1, BLOCK)
+        # in blocks, the block is drawn first and the token within it second, which is the same distribution. Every
+        # pass is in place, because fresh memory of this size costs as much as the arithmetic.
+        scaled = logits if self.temperature == 1 else logits.div_(self.temperature)
+        weights = scaled.sub_(scaled.amax(1, keepdim=True)).exp_()
+        p = self._truncate(weights)
+        blocks = nn.functional.pad(p, (0, -p.shape[1] % BLOCK)) if p.shape[1] % BLOCK else p
+        blocks = blocks.view(p.shape[0], -1, BLOCK)
         sums = blocks.sum(2).cumsum(1)
         wanted = u[:, None] * sums[:, -1:]
         block = torch.searchsorted(sums, wanted, right=True).clamp_(max=sums.shape[1] - 1)
@@ -83,9 +83,8 @@ class Choice:
         # Rounding can put `rest` at the block's very end; the last token with any weight is then the right one.
         rest = torch.minimum(rest, inside[:, -1:] * (1 - 1e-6))
         tokens = (block * BLOCK + torch.searchsorted(inside, rest, right=True))[:, 0].clamp_(max=p.shape[1] - 1)
-        if log_total is None:
-            log_total = sums[:, -1].log() + top[:, 0]
-        return tokens, scaled.gather(1, tokens[:, None])[:, 0] - log_total
+        total = sums[:, -1] if p is weights else weights.sum(1)
+        return tokens, (weights.gather(1, tokens[:, None])[:, 0] / total).log_()
 
     def _truncate(self, p: Tensor) -> Tensor:
         """Zero the weights [B, V] of what is not kept; the largest weight of a row is 1."""

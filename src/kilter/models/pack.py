@@ -77,7 +77,7 @@ class Packed:
     def layout(self, dtype: torch.dtype) -> AttentionLayout:
         """The attention layout for computing in `dtype`, built once and shared by all layers and passes."""
         if dtype not in self._layouts:
-            self._layouts[dtype] = AttentionLayout.build(self.segments, self.size, dtype, self.tokens.device)
+            self._layouts[dtype] = AttentionLayout.build(self.segments, dtype, self.tokens.device)
         return self._layouts[dtype]
 
     def split(self, values: Tensor) -> list[Tensor]:
