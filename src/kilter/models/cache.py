@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kilter.models.attention import AttentionLayout
 from kilter.models.pack import Item, Packed, pack
@@ -71,9 +71,10 @@ class Columns:
     def open(self, column: int) -> None:
         """Let everybody look at `column`, which is about to be written."""
         if column == self.width:
-            self.mask = nn.functional.pad(self.mask, (0, ROOM), value=float("-inf"))
-            self._keys = [nn.functional.pad(one, (0, ROOM)) for one in self._keys]
-            self._values = [nn.functional.pad(one, (0, 0, 0, ROOM)) for one in self._values]
+            more = self.mask.new_full((len(self.mask), 1, ROOM), float("-inf"))
+            self.mask = torch.cat([self.mask, more], 2)
+            self._keys = [torch.cat([one, one.new_zeros(*one.shape[:2], ROOM)], 2) for one in self._keys]
+            self._values = [torch.cat([one, one.new_zeros(len(one), ROOM, one.shape[2])], 1) for one in self._values]
         self.mask[:, :, column] = 0
 
     def write(self, layer: int, column: int, k: Tensor, v: Tensor) -> None:
