@@ -122,6 +122,7 @@ def main() -> None:
     if not Path(arguments.data).exists():
         raise SystemExit(f"There are no comparisons at {arguments.data}; give an hh-rlhf file with --data FILE.")
     found: list[dict[str, Any]] = []
+    machine, measured = describe_machine(), commit()  # before the first result is written, which changes the tree
     for row in arguments.rows:
         ours, peer = [], []
         for number in range(arguments.rounds):
@@ -131,7 +132,7 @@ def main() -> None:
                 (ours if side == "ours" else peer).append(result)
                 print(f"{row:12} {side:5} {result['rate']:8.2f} {ROWS[row][0]}  "
                       f"GEMM peak {result['peak'] / 1e9:.0f} GFLOP/s", flush=True)  # fmt: skip
-        found += summarize(row, ours, peer, describe_machine(), commit())
+        found += summarize(row, ours, peer, machine, measured)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
     print()

@@ -130,7 +130,7 @@ def test_the_other_methods_go_on_from_the_policy(
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("nowhere.py:short", "There is no file nowhere.py"),
+        ("nowhere.py:short", "there is no file nowhere.py"),
         ("mine.py:shrot", "has no function 'shrot'"),
         ("broken.py:short", "cannot be run: SyntaxError"),
         ("nowhere", "holds no reward model"),

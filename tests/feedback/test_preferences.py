@@ -118,6 +118,23 @@ def test_ranking_of_several_with_a_tie(tmp_path: Path) -> None:
     assert row.order == (2, 0, 3, 1)
     assert row.pairs == [(0, 1), (2, 0), (2, 1), (2, 3), (3, 1)]
     assert row.value == [2, [0, 3], 1]
+    assert row.ties == [(0, 3)]
+
+
+def test_judgments_without_a_winner_are_kept_when_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "ties.jsonl"
+    file.write_text('{"prompt": "p", "responses": ["a", "b"], "ranking": [[0, 1]]}\n')
+    [row] = read_preferences(file, ties=True)
+    assert (row.pairs, row.ties, row.value) == ([], [(0, 1)], "tie")
+
+
+def test_margins_are_read(tmp_path: Path) -> None:
+    first, second = read(
+        tmp_path,
+        {"prompt": "p", "chosen": "a", "rejected": "b", "margin": 2},
+        {"prompt": "q", "chosen": "a", "rejected": "b", "margin": 0.5},
+    )
+    assert (first.margin, second.margin) == (2.0, 0.5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -163,6 +180,8 @@ def test_position_says_nothing_of_rank(tmp_path: Path) -> None:
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "None of the 1 rows .* 1 identical responses"),
         ({"chosen": "a", "rejected": "b"}, "1 without a prompt.*Its columns are chosen, rejected"),
         ({"prompt": "p", "responses": ["a", "b"], "ranking": [[0, 1]]}, "1 all responses tied"),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "margin": -1}, "line 1: the margin -1 must be a number"),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "margin": "much"}, "the margin 'much' must be"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(row: dict[str, Any], words: str, tmp_path: Path) -> None:

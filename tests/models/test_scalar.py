@@ -88,7 +88,7 @@ def test_a_whole_trunk_trains_up_to_the_last_layer_read(tiny_lm: Make, layers: i
 
 def test_saved_and_loaded_gives_the_same_bits(tiny_lm: Make, tmp_path: Path) -> None:
     model = trained(tiny_lm(), layers=1)
-    model.save(tmp_path, "base")
+    model.save(tmp_path)
     again = ScalarModel.load(tiny_lm(), tmp_path, "mine")
     assert (again.adapter, again.layers, again.mean, again.std) == ("mine", 1, 0.25, 1.5)
     assert torch.equal(again.values(PACKED, PACKED.ends), model.values(PACKED, PACKED.ends))
@@ -98,7 +98,7 @@ def test_saved_whole_and_loaded_gives_the_same_bits(tiny_lm: Make, tmp_path: Pat
     from kilter.models import load
 
     model = trained(tiny_lm(), None)
-    model.save(tmp_path, "base")
+    model.save(tmp_path)
     again = ScalarModel.load(load(tmp_path, dtype="float32"), tmp_path, "mine")
     assert again.adapter is None
     assert torch.equal(again.values(PACKED, PACKED.ends), model.values(PACKED, PACKED.ends))
@@ -106,7 +106,7 @@ def test_saved_whole_and_loaded_gives_the_same_bits(tiny_lm: Make, tmp_path: Pat
 
 def test_take_head_brings_head_and_normalization(tiny_lm: Make, tmp_path: Path) -> None:
     model = trained(tiny_lm())
-    model.save(tmp_path, "base")
+    model.save(tmp_path)
     other = ScalarModel.create(tiny_lm(), None)
     other.take_head(tmp_path)
     assert torch.equal(other.head, model.head)
@@ -116,7 +116,7 @@ def test_take_head_brings_head_and_normalization(tiny_lm: Make, tmp_path: Path) 
 def test_what_does_not_fit_is_refused(tiny_lm: Make, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no reward model"):
         ScalarModel.load(tiny_lm(), tmp_path, "mine")
-    trained(tiny_lm()).save(tmp_path, "base")
+    trained(tiny_lm()).save(tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "base_sha256": "0" * 64}))
     lm = tiny_lm()

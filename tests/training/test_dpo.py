@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from planted import LIKED, comparisons
 from torch import Tensor
 
 from kilter.errors import DataError
@@ -15,25 +16,9 @@ from kilter.training.loop import Loop, read_metrics
 from kilter.training.reference import FILE, reference_logprobs
 
 Make = Callable[..., LanguageModel]
-LIKED = 50
 LORA = LoraSettings(rank=4, alpha=8)
 FAST: dict[str, Any] = {"lr": 0.01, "batch_size": 8, "lora": LORA, "seed": 5}
 LOSSES = ("dpo", "robust", "ipo", "hinge", "simpo", "orpo")
-
-
-def comparisons(count: int, first: int = 0) -> list[RankedItem]:
-    """Four responses of which two hold the liked token; those beat the other two."""
-    items = []
-    for number in range(first, first + count):
-        generator = torch.Generator().manual_seed(number)
-        prompt = torch.randint(60, 120, (4,), generator=generator).tolist()
-        responses = torch.randint(60, 120, (4, 6), generator=generator).tolist()
-        order = torch.randperm(4, generator=generator).tolist()
-        for index in order[:2]:
-            responses[index][int(torch.randint(6, (1,), generator=generator))] = LIKED
-        pairs = tuple((i, j) for i in order[:2] for j in order[2:])
-        items.append(RankedItem(Item(prompt, [[*one, 2] for one in responses]), pairs))
-    return items
 
 
 def gradients(policy: Policy) -> Tensor:

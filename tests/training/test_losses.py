@@ -34,36 +34,39 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-@given(st.integers(2, 6), st.floats(0, 0.4), st.integers(0, 99))
-def test_preference_loss_is_the_weighted_mean_over_pairs(size: int, smoothing: float, seed: int) -> None:
-    scores = draws(size, seed)
-    pairs = [(i, j) for i in range(size) for j in range(size) if i != j and (i + j + seed) % 3]
-    if not pairs:
-        return
-    weights = [1 / (1 + index) for index in range(len(pairs))]
-    got = preference_loss(
-        scores,
-        torch.tensor([i for i, _ in pairs]),
-        torch.tensor([j for _, j in pairs]),
-        torch.tensor(weights, dtype=torch.float64),
-        smoothing,
-    )
-    total = 0.0
-    for (better, worse), weight in zip(pairs, weights, strict=True):
-        p = sigmoid(float(scores[better] - scores[worse]))
-        total -= weight * ((1 - smoothing) * math.log(p) + smoothing * math.log(1 - p))
-    assert float(got) == pytest.approx(total / sum(weights), rel=1e-12)
+@given(st.integers(1, 6), st.floats(0, 0.4), st.integers(0, 99))
+def test_preference_loss_is_minus_the_log_of_bradley_and_terrys_probability(
+    size: int, smoothing: float, seed: int
+) -> None:
+    margin = draws(size, seed)
+    got = preference_loss(margin, torch.zeros(size, dtype=torch.bool), smoothing)
+    for one, found in zip(margin.tolist(), got.tolist(), strict=True):
+        p = sigmoid(one)
+        assert found == pytest.approx(-(1 - smoothing) * math.log(p) - smoothing * math.log(1 - p), rel=1e-12)
+
+
+@given(st.integers(1, 6), st.floats(0, 0.4), st.floats(0.01, 0.9), st.integers(0, 99))
+def test_with_ties_it_is_davidsons(size: int, smoothing: float, tie: float, seed: int) -> None:
+    margin, tied = draws(size, seed), torch.arange(size) % 2 == seed % 2
+    got = preference_loss(margin, tied, smoothing, tie)
+    nu = 2 * tie / (1 - tie)
+    for one, found, even in zip(margin.tolist(), got.tolist(), tied.tolist(), strict=True):
+        win, lose = math.exp(one), 1.0  # of strengths exp(margin) and 1
+        total = win + lose + nu * math.sqrt(win * lose)
+        expected = -(1 - smoothing) * math.log(win / total) - smoothing * math.log(lose / total)
+        assert found == pytest.approx(-math.log(1 - (win + lose) / total) if even else expected, rel=1e-9)
+    equals = preference_loss(torch.zeros(2), torch.tensor([True, False]), 0.0, tie)
+    assert torch.exp(-equals).tolist() == pytest.approx([tie, (1 - tie) / 2])
 
 
 def test_preference_loss_does_not_overflow() -> None:
-    scores = torch.tensor([1e4, -1e4], requires_grad=True)
-    one = torch.ones(1)
-    right = preference_loss(scores, torch.tensor([0]), torch.tensor([1]), one)
-    wrong = preference_loss(scores, torch.tensor([1]), torch.tensor([0]), one)
-    assert (right.item(), wrong.item()) == (0.0, 2e4)
-    wrong.backward()  # type: ignore[no-untyped-call]
-    assert scores.grad is not None
-    assert scores.grad.tolist() == [1.0, -1.0]
+    margin = torch.tensor([2e4, -2e4], requires_grad=True)
+    for tie in (0.0, 0.3):
+        losses = preference_loss(margin, torch.tensor([False, False]), tie=tie)
+        assert losses.tolist() == [0.0, 2e4]
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert margin.grad is not None
+    assert margin.grad.tolist() == [0.0, -1.0]
 
 
 @given(COUNTS, st.integers(0, 99), st.floats(0, 2))

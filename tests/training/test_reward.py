@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from planted import LIKED, comparisons
 from torch import Tensor
 
 from kilter.errors import DataError, KilterError, TrainingStopped
@@ -25,24 +26,8 @@ from kilter.training import (
 from kilter.training.loop import Loop, read_metrics
 
 Make = Callable[..., LanguageModel]
-LIKED = 50
 LORA = LoraSettings(rank=4, alpha=8)
 FAST: dict[str, Any] = {"lr": 0.01, "batch_size": 8, "lora": LORA, "seed": 5, "probe": False, "pooling": "last"}
-
-
-def comparisons(count: int, first: int = 0) -> list[RankedItem]:
-    """Four responses of which two, at random places, hold the liked token; those beat the other two."""
-    items = []
-    for number in range(first, first + count):
-        generator = torch.Generator().manual_seed(number)
-        prompt = torch.randint(60, 120, (4,), generator=generator).tolist()
-        responses = torch.randint(60, 120, (4, 6), generator=generator).tolist()
-        order = torch.randperm(4, generator=generator).tolist()
-        for index in order[:2]:
-            responses[index][int(torch.randint(6, (1,), generator=generator))] = LIKED
-        pairs = tuple((i, j) for i in order[:2] for j in order[2:])
-        items.append(RankedItem(Item(prompt, [[*one, 2] for one in responses]), pairs))
-    return items
 
 
 def started(lm: LanguageModel, seed: int = 0) -> ScalarModel:
@@ -83,7 +68,7 @@ def test_a_batchs_loss_and_gradient_are_those_of_all_pairs_one_by_one(tiny_lm: M
     """Each pair in a forward pass of its own; every prompt has the same say however many pairs it has."""
     items = comparisons(3)
     items.append(RankedItem(Item([70, 71], [[LIKED, 2], [80, 81, 2], [82, 2]]), ((0, 2),)))
-    items.append(RankedItem(Item([70, 71], [[72, 2], [73, 2]]), ()))  # a tie: nothing to learn
+    items.append(RankedItem(Item([70, 71], [[72, 2], [73, 2], [74, 2]]), ((1, 2),), ((0, 1),)))  # whose tie is left out
     model = started(tiny_lm())
     loop = Loop(tmp_path, "reward", 1, "print", {})
     settings = RewardSettings(**FAST, smoothing=0.1)
@@ -97,7 +82,7 @@ def test_a_batchs_loss_and_gradient_are_those_of_all_pairs_one_by_one(tiny_lm: M
             packed = pack([Item(one.item.prompt, [one.item.responses[place]]) for place in (winner, loser)])
             better, worse = model.values(packed, packed.ends)
             p = torch.sigmoid(better - worse)
-            total = total - (0.9 * p.log() + 0.1 * (1 - p).log()) / len(one.pairs) / 4
+            total = total - (0.9 * p.log() + 0.1 * (1 - p).log()) / len(one.pairs) / 5
             right += bool(better > worse)
             margins.append(float((better - worse).detach()))
     total.backward()  # type: ignore[no-untyped-call]
@@ -105,6 +90,45 @@ def test_a_batchs_loss_and_gradient_are_those_of_all_pairs_one_by_one(tiny_lm: M
     assert accuracy == pytest.approx(right / len(margins))
     assert margin == pytest.approx(sum(margins) / len(margins), rel=1e-4)
     assert float((ours - gradients(model)).norm() / ours.norm()) < 1e-5
+
+
+def test_ties_and_margins_enter_the_loss(tiny_lm: Make, tmp_path: Path) -> None:
+    replies = [[LIKED, 2], [80, 81, 2], [82, 2]]
+    items = [
+        RankedItem(Item([70], replies), ((0, 2),), ((0, 1),), 0.7),
+        RankedItem(Item([71], replies[1:]), (), ((0, 1),)),
+    ]
+    model, tie = started(tiny_lm()), 0.25
+    settings = RewardSettings(**FAST, smoothing=0.0, ties=tie)
+    loss, accuracy, margin = reward._accumulate(model, items, settings, Loop(tmp_path, "reward", 1, "print", {}))
+    first, second = (one.double() for one in reward_scores(model, [one.item for one in items]))
+    nu = 2 * tie / (1 - tie)
+
+    def shares(difference: Tensor) -> list[float]:
+        won, lost = math.exp(difference / 2), math.exp(-difference / 2)
+        return [one / (won + lost + nu) for one in (won, lost, nu)]
+
+    won, tied = math.log(shares(first[0] - first[2] - 0.7)[0]), math.log(shares(first[0] - first[1])[2])
+    alone = math.log(shares(second[0] - second[1])[2])
+    assert loss == pytest.approx(-(won / 2 + tied / 2 + alone) / 2, rel=1e-5)
+    assert accuracy == float(first[0] > first[2])
+    assert margin == pytest.approx(float(first[0] - first[2]), rel=1e-4)
+
+
+def test_ties_bring_the_scores_of_equals_together(tiny_lm: Make, tmp_path: Path) -> None:
+    """Two liked tokens are worth the same, but only one of them ever won."""
+    items = []
+    for number in range(60):
+        a, b, none = ([60 + number, token, 2] for token in (LIKED, LIKED + 1, 100))
+        items.append(RankedItem(Item([70 + number % 9], [a, none]), ((0, 1),)))
+        items.append(RankedItem(Item([70 + number % 9], [a, b]), (), ((0, 1),)))
+    gaps = []
+    for ties in (0.0, 0.5):
+        model, _ = train_reward(tiny_lm(), items, RewardSettings(**FAST, epochs=3, ties=ties), tmp_path / str(ties))
+        a, none = reward_scores(model, [items[0].item])[0].tolist()
+        b = float(reward_scores(model, [items[1].item])[0][1])
+        gaps.append((a - b) / (a - none))
+    assert gaps[1] < 0.5 * gaps[0]
 
 
 def test_the_probe_minimizes_the_penalized_loss_on_the_trunk_as_it_is(tiny_lm: Make) -> None:

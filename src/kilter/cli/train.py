@@ -1,8 +1,7 @@
-"""`kilter train sft|reward|dpo|kto|ppo|grpo|best-of-n`: one stage alone, on files."""
+"""`kilter train sft|reward|dpo|ppo|grpo|...`: one stage alone, on files."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,29 @@ import typer
 from pydantic import Field
 
 from kilter.cli.options import command_from_settings
-from kilter.errors import SettingsError
+from kilter.cli.user_code import load_reward, observer
 from kilter.training.best_of_n import BestOfNSettings
 from kilter.training.dpo import DPOSettings
+from kilter.training.ensemble import EnsembleSettings
 from kilter.training.grpo import GRPOSettings
 from kilter.training.kto import KTOSettings
+from kilter.training.online_dpo import OnlineDPOSettings
 from kilter.training.ppo import PPOSettings
+from kilter.training.process_reward import ProcessRewardSettings
 from kilter.training.reward import RewardSettings
 from kilter.training.sft import SFTSettings
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="One stage alone: SFT, a reward model, DPO, KTO, PPO, GRPO, best-of-n.",
+    help="One stage alone: SFT, one reward model or several, DPO, KTO, PPO, GRPO, best-of-n.",
 )
 
 _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter trained."
 _COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
 _PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
-_REWARD = "Folder of a reward model of the same base, or FILE.py:NAME of a function (prompts, responses)."
+_REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAME of a function (prompts, responses)."
+_JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see watch."
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
 
@@ -48,6 +51,24 @@ class RewardCommand(RewardSettings):
     data: str = Field(description=_COMPARISONS)
     heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
     output: Path = Field(Path("trained/reward"), description=_OUTPUT)
+
+
+class EnsembleCommand(EnsembleSettings):
+    """Train several reward models on comparisons, which judge as one and are harder to exploit."""
+
+    model: str = Field("smollm2-135m", description=_MODEL)
+    data: str = Field(description=_COMPARISONS)
+    heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
+    output: Path = Field(Path("trained/reward-ensemble"), description=_OUTPUT)
+
+
+class ProcessRewardCommand(ProcessRewardSettings):
+    """Train a model that judges single steps: a process reward model."""
+
+    model: str = Field("smollm2-135m", description=_MODEL)
+    data: str = Field(description="Labeled steps: {prompt, steps (or completions), labels}, one label per step.")
+    heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
+    output: Path = Field(Path("trained/process-reward"), description=_OUTPUT)
 
 
 class DPOCommand(DPOSettings):
@@ -73,7 +94,18 @@ class GRPOCommand(GRPOSettings):
     model: str = Field("trained/sft/model", description=_MODEL)
     reward: str = Field(description=_REWARD)
     data: str = Field(description=_PROMPTS)
+    judge: str | None = Field(None, description=_JUDGE)
     output: Path = Field(Path("trained/grpo"), description=_OUTPUT)
+
+
+class OnlineDPOCommand(OnlineDPOSettings):
+    """Improve a policy by comparing its own responses: online DPO."""
+
+    model: str = Field("trained/sft/model", description=_MODEL)
+    reward: str = Field(description=_REWARD)
+    data: str = Field(description=_PROMPTS)
+    judge: str | None = Field(None, description=_JUDGE)
+    output: Path = Field(Path("trained/online-dpo"), description=_OUTPUT)
 
 
 class BestOfNCommand(BestOfNSettings):
@@ -94,6 +126,7 @@ class PPOCommand(PPOSettings):
     )
     data: str = Field(description="Prompts: any file that the other two commands read; only its prompts are used.")
     texts: str | None = Field(None, description="Plain text for the ptx term; null takes Kilter's own paragraphs.")
+    judge: str | None = Field(None, description=_JUDGE)
     output: Path = Field(Path("trained/ppo"), description=_OUTPUT)
 
 
@@ -119,25 +152,47 @@ def sft(settings: SFTCommand) -> None:
 
 def reward(settings: RewardCommand) -> None:
     """Train a reward model on comparisons."""
-    from kilter.models import load
     from kilter.training import train_reward
 
+    _from_comparisons(settings, RewardSettings, lambda *given, **more: train_reward(*given, **more)[1])
+
+
+def ensemble(settings: EnsembleCommand) -> None:
+    """Train several reward models that judge as one."""
+    from kilter.training import train_ensemble
+
+    _from_comparisons(settings, EnsembleSettings, lambda *given, **more: train_ensemble(*given, **more)[1])
+
+
+def process_reward(settings: ProcessRewardCommand) -> None:
+    """Train a model that judges single steps."""
+    from kilter.feedback import read_step_labels, split
+    from kilter.models import load
+    from kilter.training import stepped, train_process_reward
+
     lm = load(settings.model)
-    learn, aside = _comparisons(settings, lm)
-    _run(lambda progress: train_reward(
-        lm, learn, _own(settings, RewardSettings), settings.output, heldout=aside, progress=progress
+    parts = split(read_step_labels(settings.data), settings.heldout, settings.seed)
+    learn, aside = ([stepped(lm, one.prompt, one.steps, one.labels) for one in part] for part in parts)
+    _run(lambda progress: train_process_reward(
+        lm, learn, _own(settings, ProcessRewardSettings), settings.output, heldout=aside, progress=progress
     )[1], settings.output)  # fmt: skip
 
 
 def dpo(settings: DPOCommand) -> None:
     """Train on comparisons without a reward model."""
-    from kilter.models import load
     from kilter.training import train_dpo
+
+    _from_comparisons(settings, DPOSettings, train_dpo)
+
+
+def _from_comparisons(settings: Any, base: type[Any], train: Callable[..., dict[str, Any]]) -> None:
+    """Train on a command's comparisons, some of them kept aside."""
+    from kilter.models import load
 
     lm = load(settings.model)
     learn, aside = _comparisons(settings, lm)
-    _run(lambda progress: train_dpo(
-        lm, learn, _own(settings, DPOSettings), settings.output, heldout=aside, progress=progress
+    _run(lambda progress: train(
+        lm, learn, _own(settings, base), settings.output, heldout=aside, progress=progress
     ), settings.output)  # fmt: skip
 
 
@@ -160,16 +215,29 @@ def kto(settings: KTOCommand) -> None:
 
 def grpo(settings: GRPOCommand) -> None:
     """Improve a policy by any reward."""
+    from kilter.training import train_grpo
+
+    _by_reward(settings, GRPOSettings, train_grpo)
+
+
+def online_dpo(settings: OnlineDPOCommand) -> None:
+    """Improve a policy by comparing its own responses."""
+    from kilter.training import train_online_dpo
+
+    _by_reward(settings, OnlineDPOSettings, train_online_dpo)
+
+
+def _by_reward(settings: Any, base: type[Any], train: Callable[..., dict[str, Any]]) -> None:
+    """Train on a command's prompts by its reward, shown to its held-out judge."""
     from kilter.feedback import read_prompts
     from kilter.models import load
-    from kilter.training import train_grpo
 
     prompts = list(read_prompts(settings.data))
     lm = load(settings.model)
-    own = _own(settings, GRPOSettings)
-    judge = _reward(settings.reward, load(settings.model) if own.lora is None else lm)
-    _run(lambda progress: train_grpo(
-        lm, prompts, judge, own, settings.output, progress=progress
+    own = _own(settings, base)
+    reward = load_reward(settings.reward, load(settings.model) if own.lora is None else lm)
+    _run(lambda progress: train(
+        lm, prompts, reward, own, settings.output, observe=observer(settings.judge, prompts), progress=progress
     ), settings.output)  # fmt: skip
 
 
@@ -182,7 +250,7 @@ def best_of_n(settings: BestOfNCommand) -> None:
     prompts = list(read_prompts(settings.data))
     lm = load(settings.model)
     own = _own(settings, BestOfNSettings)
-    judge = _reward(settings.reward, load(settings.model) if own.lora is None else lm)
+    judge = load_reward(settings.reward, load(settings.model) if own.lora is None else lm)
     _run(lambda progress: train_best_of_n(
         lm, prompts, judge, own, settings.output, progress=progress
     )["rounds"][-1], settings.output)  # fmt: skip
@@ -196,40 +264,18 @@ def _comparisons(settings: Any, lm: Any) -> tuple[list[Any], list[Any]]:
 
     def ranked(one: Any) -> RankedItem:
         item = Item(lm.encode_prompt(one.prompt), [lm.encode_response(text) for text in one.responses])
-        return RankedItem(item, tuple(one.pairs))
+        return RankedItem(item, tuple(one.pairs), tuple(one.ties), one.margin)
 
-    learn, aside = split(read_preferences(settings.data), settings.heldout, settings.seed)
+    data = read_preferences(settings.data, ties=getattr(settings, "ties", 0) > 0)
+    learn, aside = split(data, settings.heldout, settings.seed)
     return [ranked(one) for one in learn], [ranked(one) for one in aside]
-
-
-def _reward(named: str, trunk: Any) -> Any:
-    """A function from the user's own file, or a reward model loaded onto `trunk`."""
-    from kilter.models.scalar import ScalarModel
-
-    file, colon, name = named.rpartition(":")
-    if not (colon and file.endswith(".py")):
-        return ScalarModel.load(trunk, Path(named), "reward")
-    spec = importlib.util.spec_from_file_location("kilter_user_reward", file)
-    if spec is None or spec.loader is None or not Path(file).exists():
-        raise SettingsError(f"There is no file {file}, in which the reward function {name} should be.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise SettingsError(
-            f"{file} cannot be run: {type(error).__name__}: {error}. Try it with Python alone."
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise SettingsError(f"{file} has no function '{name}'. Write: def {name}(prompts, responses): return [...]")
-    return function
 
 
 def ppo(settings: PPOCommand) -> None:
     """Improve a policy against a reward model."""
     from kilter.feedback import read_prompts, read_texts
     from kilter.models import load
-    from kilter.models.scalar import ScalarModel
+    from kilter.models.ensemble import load_reward_model
     from kilter.testbeds.plain_text import paragraphs
     from kilter.training import make_models, train_ppo
 
@@ -237,11 +283,12 @@ def ppo(settings: PPOCommand) -> None:
     lm = load(settings.model)
     own = _own(settings, PPOSettings)
     reward_lm = lm if own.lora is not None else load(settings.model)
-    judge = ScalarModel.load(reward_lm, settings.reward, "reward")
+    judge = load_reward_model(reward_lm, settings.reward)
     texts = [one.text for one in paragraphs("train")] if settings.texts is None else list(read_texts(settings.texts))
     _run(lambda progress: train_ppo(
         make_models(lm, judge, own), [lm.encode_prompt(prompt) for prompt in prompts], own, settings.output,
-        texts=[lm.encode_text(text) for text in texts], progress=progress,
+        texts=[lm.encode_text(text) for text in texts], observe=observer(settings.judge, list(prompts)),
+        progress=progress,
     ), settings.output)  # fmt: skip
 
 
@@ -254,13 +301,20 @@ def _run(train: Callable[[Any], dict[str, Any]], output: Path) -> None:
     for name, value in sorted(result.items()):
         if isinstance(value, float | int):
             typer.echo(f"{name}: {value:.4g}")
+    if "hacking_from_step" in result:
+        typer.echo("Reward hacking: from that step on the reward rose while the held-out judge's score fell.")
+    if "stopped" in result:
+        typer.echo(f"Ended early: {result['stopped']}.")
     typer.echo(f"Model: {output / 'model'}")
 
 
 app.command("sft")(command_from_settings(SFTCommand, sft))
 app.command("reward")(command_from_settings(RewardCommand, reward))
+app.command("reward-ensemble")(command_from_settings(EnsembleCommand, ensemble))
+app.command("process-reward")(command_from_settings(ProcessRewardCommand, process_reward))
 app.command("dpo")(command_from_settings(DPOCommand, dpo))
 app.command("kto")(command_from_settings(KTOCommand, kto))
 app.command("grpo")(command_from_settings(GRPOCommand, grpo))
+app.command("online-dpo")(command_from_settings(OnlineDPOCommand, online_dpo))
 app.command("best-of-n")(command_from_settings(BestOfNCommand, best_of_n))
 app.command("ppo")(command_from_settings(PPOCommand, ppo))

@@ -11,6 +11,7 @@ from kilter.feedback.preferences import Preference, PreferenceData, read_prefere
 from kilter.feedback.prompts import PromptData, read_prompts
 from kilter.feedback.recording import RecordedPreferences, record_preferences
 from kilter.feedback.split import split
+from kilter.feedback.step_labels import StepLabelData, StepLabels, read_step_labels
 from kilter.feedback.texts import TextData, read_texts
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "PreferenceData",
     "PromptData",
     "RecordedPreferences",
+    "StepLabelData",
+    "StepLabels",
     "TextData",
     "read_demonstrations",
     "read_marks",
     "read_preferences",
     "read_prompts",
+    "read_step_labels",
     "read_texts",
     "record_preferences",
     "split",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,13 +31,15 @@ LAYOUTS = "chosen and rejected (with or without prompt); prompt, responses and r
 class Preference:
     """One prompt, K >= 2 different responses, and the rank of each: 0 is best, equal ranks are a tie.
 
-    The order of the responses says nothing of their ranks.
+    The order of the responses says nothing of their ranks. `margin` is by how much the better of two is better, if the
+    source says so.
     """
 
     prompt: list[Message]
     responses: tuple[str, ...]
     ranks: tuple[int, ...]
     where: str = ""
+    margin: float = 0.0
 
     @cached_property
     def order(self) -> tuple[int, ...]:
@@ -48,6 +51,12 @@ class Preference:
         """Every (index of the better, index of the worse); K(K-1)/2 of them where there are no ties."""
         indices = range(len(self.ranks))
         return [(i, j) for i in indices for j in indices if self.ranks[i] < self.ranks[j]]
+
+    @property
+    def ties(self) -> list[tuple[int, int]]:
+        """Every two responses of the same rank."""
+        indices = range(len(self.ranks))
+        return [(i, j) for i in indices for j in range(i + 1, len(self.ranks)) if self.ranks[i] == self.ranks[j]]
 
     @property
     def best(self) -> str:
@@ -79,7 +88,11 @@ class PreferenceData(Readings[Preference]):
 
 
 def read_preferences(
-    path_or_name: str | Path, *, split: str | None = None, columns: Mapping[str, str] | None = None
+    path_or_name: str | Path,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    ties: bool = False,
 ) -> PreferenceData:
     """Read human preferences from a file, a folder or a hub data set (see `kilter.feedback.rows`).
 
@@ -91,17 +104,20 @@ def read_preferences(
     - `prompt`, `responses`, `ranking`: indices best first, a nested list for a tie, as [2, [0, 1]];
     - `prompt`, `ranked`: the responses themselves, best first.
 
+    Where there is a `margin` beside `chosen` and `rejected`, it says by how much the chosen one is better.
+
     Args:
         path_or_name: the source.
         split: which split, where there are several.
         columns: names of the source's columns where they differ, {"chosen": "better"}.
+        ties: keep judgments that found all responses equally good; only reward models with `ties` learn from them.
 
     Raises:
         DataError: the source is missing, empty or malformed, has other columns, or has nothing to learn from.
     """
     source = read_rows(path_or_name, split).renamed(columns)
     read_row = _reader_for(source)
-    kept, skipped = collect(source, lambda row, where: _checked(read_row(row, where), where))
+    kept, skipped = collect(source, lambda row, where: _checked(read_row(row, where), where, _margin(row, where), ties))
     return PreferenceData(kept, source.source, source.sha256, skipped)
 
 
@@ -119,16 +135,26 @@ def _reader_for(source: Rows) -> Callable[[dict[str, Any], str], _Read]:
     raise wrong_columns(source, LAYOUTS, "chosen")
 
 
-def _checked(read: _Read, where: str) -> Preference:
+def _margin(row: dict[str, Any], where: str) -> float:
+    value = row.get("margin", 0.0)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise DataError(
+            f"{where}: the margin {value!r} must be a number of at least 0, by how much the chosen response is better; "
+            "where it is unknown, 0."
+        )
+    return float(value)
+
+
+def _checked(read: _Read, where: str, margin: float, ties: bool) -> Preference:
     prompt, responses, ranks = read
     require_prompt(prompt)
     if not all(responses):
         raise Skip("empty response")
     if len(set(responses)) < len(responses):
         raise Skip("identical responses")
-    if len(set(ranks)) == 1:
+    if len(set(ranks)) == 1 and not ties:
         raise Skip("all responses tied")
-    return Preference(prompt, tuple(responses), tuple(ranks), where)
+    return Preference(prompt, tuple(responses), tuple(ranks), where, margin)
 
 
 def _read_pair(row: dict[str, Any], where: str) -> _Read:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from kilter.errors import DataError
 from kilter.record import Judgment, Principal
@@ -78,6 +78,7 @@ class Opinion:
         return None if self.value == "tie" else self.value
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Anything that orders responses."""
 

@@ -153,6 +153,11 @@ class LanguageModel:
                 base.layers = whole
         return out.last_hidden_state[0]  # type: ignore[no-any-return]
 
+    @property
+    def base_name(self) -> str:
+        """What an adapter of this model calls its base: the catalogue's name, else the folder."""
+        return self.path.name if (self.path / "kilter.json").exists() else str(self.path)
+
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the weight files, to bind adapters and heads to the trunk they belong to."""

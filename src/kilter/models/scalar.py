@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kilter.errors import ModelError, SettingsError
-from kilter.models.flops import train_flops
+from kilter.models.flops import forward_flops, train_flops
 from kilter.models.language_model import LanguageModel
 from kilter.models.lora import layer_number
 from kilter.models.pack import Packed
 
+PROCESS_FILE = "process.json"  # beside the head of a model that judges single steps
 HEAD_FILE = "scalar_head.safetensors"
 Pooling = Literal["last", "mean"]
 
@@ -94,18 +95,22 @@ class ScalarModel:
     def _read_out(self, features: Tensor) -> Tensor:
         return (features @ self.head - self.mean) / self.std
 
+    def read_flops(self, packed: Packed) -> float:
+        """Operations of scoring `packed`."""
+        return forward_flops(self.lm, packed, layers=self.layers)
+
     def train_flops(self, packed: Packed) -> float:
         """Operations of a forward and backward pass over `packed`."""
         first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
         return train_flops(self.lm, packed, layers=self.layers, full=self.adapter is None, first_layer=first)
 
-    def save(self, folder: Path, base: str) -> None:
+    def save(self, folder: Path) -> None:
         """Write the adapter (peft's layout) and the head into `folder`; a full trunk is written whole."""
         folder.mkdir(parents=True, exist_ok=True)
         described = {"layers": self.layers, "mean": self.mean, "std": self.std, "pooling": self.pooling}
         if self.adapter is not None:
             extra = {"base_sha256": self.lm.weights_hash, "kilter_scalar": described}
-            self.lm.adapters.save(self.adapter, folder, base, extra)
+            self.lm.adapters.save(self.adapter, folder, self.lm.base_name, extra)
         else:
             self.lm.model.save_pretrained(folder)
             self.lm.tokenizer.save_pretrained(folder)

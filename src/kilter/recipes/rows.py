@@ -64,18 +64,20 @@ class Written:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A prompt, its responses and the judged pairs (better, worse) by number of response."""
+    """A prompt, its responses and the judged pairs (better, worse) by number of response; see `RankedItem`."""
 
     prompt: list[Message]
     responses: list[Written]
     pairs: list[tuple[int, int]]
     target: str = ""
     instruction: dict[str, Any] | None = field(default=None)
+    ties: list[tuple[int, int]] = field(default_factory=list)
+    margin: float = 0.0
 
     def ranked(self, lm: LanguageModel) -> RankedItem:
         """As the reward trainer wants it."""
         item = Item(lm.encode_prompt(self.prompt), [one.ids(lm) for one in self.responses])
-        return RankedItem(item, tuple((better, worse) for better, worse in self.pairs))
+        return RankedItem(item, tuple(self.pairs), tuple(self.ties), self.margin)
 
 
 def write_rows(file: Path, rows: Iterable[Any]) -> int:
@@ -110,8 +112,8 @@ def read_comparisons(file: Path) -> list[ComparisonRow]:
     rows = []
     for row in read_dicts(file):
         responses = [Written(**one) for one in row.pop("responses")]
-        pairs = [(better, worse) for better, worse in row.pop("pairs")]
-        rows.append(ComparisonRow(responses=responses, pairs=pairs, **row))
+        pairs, ties = ([(first, second) for first, second in row.pop(name)] for name in ("pairs", "ties"))
+        rows.append(ComparisonRow(responses=responses, pairs=pairs, ties=ties, **row))
     return rows
 
 

@@ -6,12 +6,22 @@
 
 from kilter.training.best_of_n import BestOfNSettings, train_best_of_n
 from kilter.training.dpo import DPOSettings, train_dpo
+from kilter.training.ensemble import EnsembleSettings, train_ensemble
 from kilter.training.grpo import GRPOSettings, train_grpo
 from kilter.training.kto import KTOSettings, MarkedItem, train_kto
 from kilter.training.loop import Progress
+from kilter.training.online_dpo import OnlineDPOSettings, train_online_dpo
+from kilter.training.pairs import RankedItem
 from kilter.training.policy import Policy
 from kilter.training.ppo import Models, PPOSettings, make_models, train_ppo
-from kilter.training.reward import RankedItem, RewardSettings, pair_margins, reward_scores, train_reward
+from kilter.training.process_reward import (
+    ProcessRewardModel,
+    ProcessRewardSettings,
+    SteppedItem,
+    stepped,
+    train_process_reward,
+)
+from kilter.training.reward import RewardSettings, pair_margins, reward_scores, train_reward
 from kilter.training.rewards import RewardFunction, Weighted
 from kilter.training.settings import LoraSettings
 from kilter.training.sft import SFTSettings, mean_loss, train_sft
@@ -19,28 +29,37 @@ from kilter.training.sft import SFTSettings, mean_loss, train_sft
 __all__ = [
     "BestOfNSettings",
     "DPOSettings",
+    "EnsembleSettings",
     "GRPOSettings",
     "KTOSettings",
     "LoraSettings",
     "MarkedItem",
     "Models",
+    "OnlineDPOSettings",
     "PPOSettings",
     "Policy",
+    "ProcessRewardModel",
+    "ProcessRewardSettings",
     "Progress",
     "RankedItem",
     "RewardFunction",
     "RewardSettings",
     "SFTSettings",
+    "SteppedItem",
     "Weighted",
     "make_models",
     "mean_loss",
     "pair_margins",
     "reward_scores",
+    "stepped",
     "train_best_of_n",
     "train_dpo",
+    "train_ensemble",
     "train_grpo",
     "train_kto",
+    "train_online_dpo",
     "train_ppo",
+    "train_process_reward",
     "train_reward",
     "train_sft",
 ]

@@ -21,6 +21,7 @@ from kilter.models import LanguageModel, Packed, micro_batches, pack, packed_log
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
+from kilter.training.pairs import Pairs, RankedItem, contents
 from kilter.training.policy import Policy
 from kilter.training.preference_losses import (
     dpo_loss,
@@ -31,7 +32,6 @@ from kilter.training.preference_losses import (
     simpo_loss,
 )
 from kilter.training.reference import drop_reference, reference_logprobs
-from kilter.training.reward import RankedItem, pair_index
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
@@ -108,8 +108,7 @@ def train_dpo(
         raise DataError("No comparison prefers one response over another: all are ties, so nothing can be learned.")
     policy = Policy.create(lm, "dpo", settings.lora, settings.seed)
     start = [str(lm.dtype), weights_digest(policy.parameters())]
-    described = [[[vars(one.item), one.pairs] for one in part] for part in (items, heldout)]
-    identity = fingerprint("dpo", settings, described, lm.weights_hash, start)
+    identity = fingerprint("dpo", settings, contents(items), contents(heldout), lm.weights_hash, start)
     done = finished_result(folder, identity)
     if done is not None:
         policy.load(folder / "model")
@@ -150,9 +149,9 @@ def _accumulate(
     for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], policy.lm.device)
-        better, worse, weight = pair_index(some, packed)
+        pairs = Pairs.of(some, packed)
         summed, ratios = _read(policy, packed, [reference[index] for index in indices], settings)
-        loss = (pair_loss(ratios[better], ratios[worse], settings) * weight).sum() / len(batch)
+        loss = (pair_loss(ratios[pairs.better], ratios[pairs.worse], settings) * pairs.weight).sum() / len(batch)
         if settings.sft_coef or settings.loss == "orpo":
             winners = torch.cat([torch.isin(torch.arange(len(one.item.responses)), torch.tensor(_winners(one)))
                                  for one in some]).to(summed.device)  # fmt: skip
@@ -161,7 +160,7 @@ def _accumulate(
                 loss * settings.beta + likelihood if settings.loss == "orpo" else loss + settings.sft_coef * likelihood
             )
         loss.backward()  # type: ignore[no-untyped-call]
-        margin = (ratios[better] - ratios[worse]).detach()
+        margin = (ratios[pairs.better] - ratios[pairs.worse]).detach()
         sums.loss += loss.item()
         sums.right += float((margin > 0).sum())
         sums.margin += float(margin.sum())
@@ -208,8 +207,8 @@ def _accuracy(policy: Policy, items: Sequence[RankedItem], reference: Sequence[T
     for indices in micro_batches([one.item.length for one in items], settings.max_tokens):
         some = [items[index] for index in indices]
         packed = pack([one.item for one in some], policy.lm.device)
-        better, worse, _ = pair_index(some, packed)
+        pairs = Pairs.of(some, packed)
         _, ratios = _read(policy, packed, [reference[index] for index in indices], settings)
-        right += int((ratios[better] > ratios[worse]).sum())
-        total += better.numel()
+        right += int((ratios[pairs.better] > ratios[pairs.worse]).sum())
+        total += pairs.better.numel()
     return right / total

@@ -15,7 +15,7 @@ probability of what was better. The named variants differ in four choices, liste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,8 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import SettingsError
-from kilter.models import Item, LanguageModel, Response, packed_logprobs
-from kilter.models.scalar import ScalarModel
+from kilter.models import Item, LanguageModel, packed_logprobs
+from kilter.models.ensemble import RewardModel
 from kilter.training.group_losses import (
     Advantage,
     Normalize,
@@ -41,20 +41,20 @@ from kilter.training.guards import require_entropy, require_finite, require_vari
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import kl_k3, whiten
 from kilter.training.optimizer import Optimizer
+from kilter.training.overoptimization import Watch, kl_coef_at, length_cost
 from kilter.training.policy import Policy
-from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
+from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, content_of, described, reward_of
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
     agreement,
     micro_packs,
     minibatches,
-    read_rollout,
-    sample_responses,
 )
-from kilter.training.seeds import batch_indices, derive_seed
+from kilter.training.rollout_loop import Observe, improve_by_rollouts
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.step_rewards import StepReward, step_advantages, step_rewards
 
 PATIENCE = 5
 """Steps from the start in which all rewards may be the same before the run stops."""
@@ -90,8 +90,6 @@ VARIANTS: dict[str, Variant] = {
     "reinforce++": Variant("returns", "token", kl_in_reward=True),
 }
 
-Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
-
 
 class GRPOSettings(RolloutSettings):
     """GRPO and its relatives."""
@@ -115,6 +113,7 @@ def train_grpo(
     settings: GRPOSettings,
     folder: Path,
     *,
+    steps: StepReward | None = None,
     observe: Observe | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
@@ -127,6 +126,8 @@ def train_grpo(
         lm: the model to start from, which is the KL's reference too.
         prompts: texts or chats.
         reward: a function (prompts, responses) -> numbers, a reward model on the same trunk, or several with weights.
+        steps: rewards of single steps (lines), learned from beside `reward`: a function (prompts, steps) -> for each
+            response one number per step, such as `ProcessRewardModel.steps`.
         observe: sees every step's responses, for a gold judge that is not trained on.
 
     Raises:
@@ -139,34 +140,42 @@ def train_grpo(
     _check(lm, rewards, settings, variant)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
     check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
-    policy, reference = _policies(lm, settings)
-    start = [str(lm.dtype), weights_digest(policy.parameters()), described(rewards)]
+    policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
+    judges = described(rewards) + ([] if steps is None else [content_of(steps)])
+    start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
     identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
     done = finished_result(folder, identity)
     if done is not None:
         policy.load(folder / "model")
         return done
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
-    loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer}, progress,
+    watch = Watch(policy, settings)
+    loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": watch}, progress,
                 settings.checkpoint_seconds, counters={"constant": 0})  # fmt: skip
-    for step in loop.steps():
-        numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
-        chosen = [encoded[number] for number in numbers]
-        responses = sample_responses(policy, chosen, settings, step, loop)
-        seen = observe(step, numbers, responses) if observe is not None else {}
-        rollout, metrics = read_rollout(
-            policy, reference, chosen, responses, settings, step, loop, score=not settings.on_policy
-        )
+
+    def at(step: int) -> GRPOSettings:
+        return settings.model_copy(update={"kl_coef": kl_coef_at(settings.kl_coef, settings, step)})
+
+    def judge(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
         given = [prompts[number] for number in numbers for _ in range(settings.samples)]
         values, means = reward_of(rewards, rollout.packed, rollout.responses, given)
-        _require_signal(values, loop, step)
-        advantages = _advantages(rollout, values, settings, variant)
-        metrics |= means | {"reward": float(values.mean()), "reward_std": float(values.std())}
-        metrics |= _improve(policy, rollout, advantages, settings, variant, step, optimizer, loop)
-        loop.log({**metrics, **seen}, step)
-    policy.save(folder / "model")
-    last = loop.rows[-1]
-    return loop.finish({key: last[key] for key in ("reward", "kl", "entropy", "length") if key in last})
+        paid = values - length_cost(rollout, settings)
+        _require_signal(paid, loop, step)
+        shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
+        advantages = _advantages(rollout, paid, at(step), variant)
+        if steps is not None:
+            per_token, ends = step_rewards(steps, lm, rollout, given)
+            shown["step_reward"] = float(per_token[ends].mean())
+            standardize = variant.advantage == "standardized"
+            advantages = advantages + step_advantages(per_token, ends, rollout.counts, settings.samples, standardize)
+        return advantages, means | shown
+
+    def improve(rollout: Rollout, advantages: Tensor, step: int) -> dict[str, float]:
+        return _improve(policy, rollout, advantages, at(step), variant, step, optimizer, loop)
+
+    return improve_by_rollouts(
+        loop, policy, reference, encoded, settings, judge, improve, watch, observe, score=not settings.on_policy
+    )
 
 
 def _advantages(rollout: Rollout, rewards: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:
@@ -263,17 +272,6 @@ def _require_signal(rewards: Tensor, loop: Loop, step: int) -> None:
         require_varied(rewards.tolist(), step)
 
 
-def _policies(lm: LanguageModel, settings: GRPOSettings) -> tuple[Policy, Policy]:
-    """The policy and what it is compared with: the adapter it started from, or a frozen copy of the trunk."""
-    if settings.lora is None:
-        from copy import deepcopy
-
-        frozen = deepcopy(lm)
-        return Policy.create(lm, "grpo", None, settings.seed), Policy(frozen, frozen.adapters.active)
-    former = lm.adapters.active
-    return Policy.create(lm, "grpo", settings.lora, settings.seed), Policy(lm, former)
-
-
 def _check(lm: LanguageModel, rewards: Sequence[Weighted], settings: GRPOSettings, variant: Variant) -> None:
     if settings.samples < 2 and variant.advantage != "returns":
         raise SettingsError(
@@ -284,7 +282,7 @@ def _check(lm: LanguageModel, rewards: Sequence[Weighted], settings: GRPOSetting
         raise SettingsError(
             "kl_gradient has no effect where the KL is part of the reward or kl_coef is 0; leave it out."
         )
-    shared = any(isinstance(one.reward, ScalarModel) and one.reward.lm is lm for one in rewards)
+    shared = any(isinstance(one.reward, RewardModel) and one.reward.lm is lm for one in rewards)
     if settings.lora is None and shared:
         raise SettingsError(
             "With lora: null the whole trunk changes, so a reward model needs a trunk of its own; load the model a "

@@ -61,6 +61,7 @@ class Loop:
         checkpoint_seconds: time between checkpoints; writing never takes more than about a twentieth of it.
         counters: JSON state of the algorithm, saved with the checkpoint.
         compute: operations and tokens so far.
+        stopped: why the run ended before its last step; empty if it did not.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Loop:
     counters: dict[str, Any] = field(default_factory=dict)
     compute: Compute = field(default_factory=Compute)
     seconds: float = 0.0
+    stopped: str = ""
     _rows: list[dict[str, float]] = field(default_factory=list)
 
     def steps(self) -> Iterator[int]:
@@ -91,6 +93,10 @@ class Loop:
                 pause = max(self.checkpoint_seconds, 20 * (saved - before))
         if first < self.total:
             self._save(self.total)
+
+    def stop(self, reason: str) -> None:
+        """Say that this step is the last one; the trainer leaves its steps, and the run counts as finished."""
+        self.stopped = reason
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Append one row to metrics.jsonl and tell the progress bar. Not-a-number values are left out."""
@@ -111,7 +117,7 @@ class Loop:
         whole = {
             **{key: value for key, value in result.items() if not isinstance(value, float) or math.isfinite(value)},
             "fingerprint": self.fingerprint,
-            "steps": self.total,
+            "steps": len(self._rows) if self.stopped else self.total,
             "flops": self.compute.flops,
             "tokens": self.compute.tokens,
             "seconds": self.seconds,

@@ -6,6 +6,7 @@ responses has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,21 +14,24 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 
-def preference_loss(scores: Tensor, better: Tensor, worse: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Bradley-Terry loss of reward-model scores on ordered pairs (InstructGPT, arXiv 2203.02155, eq. 1).
+def preference_loss(margin: Tensor, tied: Tensor, smoothing: float = 0.0, tie: float = 0.0) -> Tensor:
+    """Minus the log-likelihood [P] of judged pairs: Bradley-Terry, and with ties Davidson's extension of it.
+
+    The first wins with probability proportional to exp(margin / 2), loses with exp(-margin / 2) and ties with nu, where
+    nu is such that equals tie with probability `tie` (R. R. Davidson, On extending the Bradley-Terry model to
+    accommodate ties, 1970). Without ties this is the loss of InstructGPT (arXiv 2203.02155, eq. 1).
 
     Args:
-        scores: [R] scores of all responses.
-        better, worse: [P] indices into R.
-        weight: [P] weight of each pair; 1 / (K (K - 1) / 2) gives each prompt the same say.
+        margin: [P] score of the better minus score of the worse response.
+        tied: [P] bool, pairs that were found equally good; there are none where `tie` is 0.
         smoothing: probability that a label is the wrong way round; keeps scores from growing without bound.
-
-    Returns:
-        The weighted mean over pairs.
+        tie: share of ties among equally good responses, below 1.
     """
-    margin = scores[better] - scores[worse]
-    loss = -(1 - smoothing) * logsigmoid(margin) - smoothing * logsigmoid(-margin)
-    return (loss * weight).sum() / weight.sum()
+    if not tie:
+        return -(1 - smoothing) * logsigmoid(margin) - smoothing * logsigmoid(-margin)
+    nu = torch.full_like(margin, math.log(2 * tie / (1 - tie)))
+    wins, loses, ties = torch.log_softmax(torch.stack([margin / 2, -margin / 2, nu]), 0)
+    return torch.where(tied, -ties, -(1 - smoothing) * wins - smoothing * loses)
 
 
 def per_token_rewards(

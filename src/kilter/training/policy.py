@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,15 @@ class Policy:
         lm.adapters.activate(name)
         return Policy(lm, name)
 
+    @staticmethod
+    def with_reference(lm: LanguageModel, name: str, lora: LoraSettings | None, seed: int) -> tuple[Policy, Policy]:
+        """A policy, and what it started from: the adapter that was active, or a frozen copy of the trunk."""
+        if lora is None:
+            frozen = deepcopy(lm)
+            return Policy.create(lm, name, None, seed), Policy(frozen, frozen.adapters.active)
+        former = lm.adapters.active
+        return Policy.create(lm, name, lora, seed), Policy(lm, former)
+
     def train_flops(self, packed: Packed) -> float:
         """Operations of a forward and backward pass over `packed` with the head at its targets."""
         first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
@@ -81,8 +91,7 @@ class Policy:
         """Write the adapter in peft's layout with its tokenizer, or the whole model."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
-            base = self.lm.path.name if (self.lm.path / "kilter.json").exists() else str(self.lm.path)
-            self.lm.adapters.save(self.adapter, folder, base, {"base_sha256": self.lm.weights_hash})
+            self.lm.adapters.save(self.adapter, folder, self.lm.base_name, {"base_sha256": self.lm.weights_hash})
         else:
             self.lm.model.save_pretrained(folder)
         self.lm.tokenizer.save_pretrained(folder)

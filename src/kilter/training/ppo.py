@@ -14,22 +14,22 @@ it works are from Huang et al., "The N implementation details of RLHF with PPO" 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
-from kilter.models import Item, LanguageModel, Response, pack, packed_logprobs
-from kilter.models.flops import forward_flops
+from kilter.models import Item, LanguageModel, pack, packed_logprobs
+from kilter.models.ensemble import RewardEnsemble, RewardModel, disagreement
 from kilter.models.scalar import ScalarModel
 from kilter.training.guards import require_varied
-from kilter.training.loop import Loop, Progress, finished_result, no_progress
+from kilter.training.loop import Loop, Progress, Stateful, finished_result, no_progress
 from kilter.training.losses import (
     adapt_kl_coef,
     gae,
@@ -40,21 +40,19 @@ from kilter.training.losses import (
     whiten,
 )
 from kilter.training.optimizer import Optimizer
+from kilter.training.overoptimization import Watch, kl_coef_at, length_cost
 from kilter.training.policy import Policy
+from kilter.training.rewards import as_weighted, described
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
     micro_packs,
     minibatches,
-    read_rollout,
-    sample_responses,
 )
-from kilter.training.seeds import batch_indices, derive_seed, permutation
+from kilter.training.rollout_loop import Observe, improve_by_rollouts
+from kilter.training.seeds import permutation
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-
-Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
-"""Called with (step, numbers of the prompts, their responses); what it returns is logged and never trained on."""
 
 
 class PPOSettings(RolloutSettings):
@@ -73,6 +71,12 @@ class PPOSettings(RolloutSettings):
     ptx_coef: float = Field(0.1, ge=0, description="Weight of language modeling on plain text; 0 turns it off.")
     ptx_tokens: int = Field(256, ge=16, description="Tokens of plain text per update.")
 
+    @model_validator(mode="after")
+    def _one_schedule(self) -> PPOSettings:
+        if self.kl_target is not None and self.kl_coef_end is not None:
+            raise ValueError("kl_target adapts kl_coef, and kl_coef_end schedules it; give one of them")
+        return self
+
 
 @dataclass
 class Estimates:
@@ -89,7 +93,7 @@ class Models:
 
     policy: Policy
     reference: Policy
-    reward: ScalarModel
+    reward: RewardModel
     value: ScalarModel
 
 
@@ -133,25 +137,25 @@ def train_ppo(
         "policy": Optimizer(models.policy.parameters(), settings, settings.updates, **adam),
         "value": Optimizer(models.value.parameters(), settings, settings.updates, lr=settings.value_lr, **adam),
     }
-    loop = Loop(folder, "ppo", settings.steps, identity, optimizers, progress, settings.checkpoint_seconds)
+    watch = Watch(models.policy, settings)
+    kept: dict[str, Stateful] = {**optimizers, "best": watch}
+    loop = Loop(folder, "ppo", settings.steps, identity, kept, progress, settings.checkpoint_seconds)
     loop.counters.update(kl_coef=settings.kl_coef)
-    for step in loop.steps():
-        numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
-        chosen = [prompts[number] for number in numbers]
-        responses = sample_responses(models.policy, chosen, settings, step, loop)
-        seen = observe(step, numbers, responses) if observe is not None else {}
-        rollout, metrics = read_rollout(models.policy, models.reference, chosen, responses, settings, step, loop)
-        estimates, more = _estimate(models, rollout, settings, step, loop)
-        metrics |= more | _improve(models, rollout, estimates, texts, settings, step, optimizers, loop)
+
+    def judge(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Estimates, dict[str, float]]:
+        if settings.kl_coef_end is not None:
+            loop.counters["kl_coef"] = kl_coef_at(settings.kl_coef, settings, step)
+        return _estimate(models, rollout, settings, step, loop)
+
+    def improve(rollout: Rollout, estimates: Estimates, step: int) -> dict[str, float]:
+        coef = loop.counters["kl_coef"]
         if settings.kl_target is not None:
-            loop.counters["kl_coef"] = adapt_kl_coef(
-                loop.counters["kl_coef"], metrics["kl"], settings.kl_target, settings.kl_horizon,
-                settings.prompts * settings.samples,
-            )  # fmt: skip
-        loop.log({**metrics, **seen, "kl_coef": loop.counters["kl_coef"]}, step)
-    models.policy.save(folder / "model")
-    last = loop.rows[-1]
-    return loop.finish({key: last[key] for key in ("reward", "kl", "entropy", "length") if key in last})
+            kl, episodes = rollout.kl, settings.prompts * settings.samples
+            loop.counters["kl_coef"] = adapt_kl_coef(coef, kl, settings.kl_target, settings.kl_horizon, episodes)
+        metrics = _improve(models, rollout, estimates, texts, settings, step, optimizers, loop)
+        return {**metrics, "kl_coef": loop.counters["kl_coef"]}
+
+    return improve_by_rollouts(loop, models.policy, models.reference, prompts, settings, judge, improve, watch, observe)
 
 
 @torch.no_grad()
@@ -160,11 +164,12 @@ def _estimate(
 ) -> tuple[Estimates, dict[str, float]]:
     """Score the responses, and estimate the advantage of each token."""
     packed, counts = rollout.packed, rollout.counts
-    raw = models.reward.scores(packed)
+    raw, spread = disagreement(models.reward, packed)
     values = models.value.values(packed, packed.sources)
     for model in (models.reward, models.value):
-        loop.compute.add(forward_flops(model.lm, packed, layers=model.layers), packed.size)
+        loop.compute.add(model.read_flops(packed), packed.size)
     scores = raw.where(rollout.finished, torch.full_like(raw, settings.no_eos_score))
+    scores = scores - length_cost(rollout, settings)
     require_varied(raw.tolist(), step)
     rewards = per_token_rewards(scores, rollout.old, rollout.ref, counts, loop.counters["kl_coef"])
     if settings.whiten_rewards:
@@ -177,6 +182,8 @@ def _estimate(
         "value_error": float((values.cpu() - returns).square().mean()),
         "explained_variance": _explained(values.cpu(), returns),
     }
+    if spread is not None:
+        metrics["reward_disagreement"] = float(spread.mean())
     device = rollout.old.device
     return Estimates(values, whiten(advantages).to(device), returns.to(device)), metrics
 
@@ -253,13 +260,13 @@ def _explained(values: Tensor, returns: Tensor) -> float:
 
 def _digest(models: Models) -> list[Any]:
     """What a run starts from, so that a checkpoint of another start is refused."""
-    parts = [models.policy.parameters(), models.reward.parameters(), models.value.parameters()]
+    parts = [models.policy.parameters(), models.value.parameters()]
     if models.reference.adapter is not None:
         parts.append(models.reference.parameters())
-    return [weights_digest(tensor for part in parts for tensor in part), models.reward.mean, models.reward.std]
+    return [weights_digest(tensor for part in parts for tensor in part), described(as_weighted(models.reward))]
 
 
-def make_models(lm: LanguageModel, reward: ScalarModel, settings: PPOSettings) -> Models:
+def make_models(lm: LanguageModel, reward: RewardModel, settings: PPOSettings) -> Models:
     """Policy, reference, reward and value model for PPO.
 
     With LoRA all four can live on `lm`: the active adapter stays as the reference, the policy starts as a copy of it,
@@ -269,24 +276,19 @@ def make_models(lm: LanguageModel, reward: ScalarModel, settings: PPOSettings) -
     Raises:
         SettingsError: every weight is to train, but the reward model shares the policy's trunk.
     """
-    if settings.lora is None:
-        if reward.lm is lm:
-            raise SettingsError(
-                "With lora: null PPO changes the whole trunk, so the reward model needs a trunk of its own; load the "
-                "model a second time for it."
-            )
-        frozen = deepcopy(lm)
-        policy = Policy.create(lm, "ppo", None, settings.seed)
-    else:
-        frozen = lm
-        reference_adapter = lm.adapters.active
-        policy = Policy.create(lm, "ppo", settings.lora, settings.seed)
-    reference = Policy(frozen, frozen.adapters.active if settings.lora is None else reference_adapter)
+    if settings.lora is None and reward.lm is lm:
+        raise SettingsError(
+            "With lora: null PPO changes the whole trunk, so the reward model needs a trunk of its own; load the "
+            "model a second time for it."
+        )
+    policy, reference = Policy.with_reference(lm, "ppo", settings.lora, settings.seed)
     return Models(policy, reference, reward, _value_model(reward))
 
 
-def _value_model(reward: ScalarModel) -> ScalarModel:
-    """A value model that starts from the reward model's body, its head at zero."""
+def _value_model(reward: RewardModel) -> ScalarModel:
+    """A value model that starts from the reward model's body (an ensemble's first), its head at zero."""
+    if isinstance(reward, RewardEnsemble):
+        reward = reward.members[0]
     if reward.adapter is not None:
         reward.lm.adapters.copy(reward.adapter, "value")
         return ScalarModel.create(reward.lm, "value", reward.layers)

@@ -8,7 +8,6 @@ response's last token.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,19 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, Packed, micro_batches, pack
+from kilter.models import Item, LanguageModel, micro_batches, pack
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import preference_loss
 from kilter.training.optimizer import Optimizer
+from kilter.training.pairs import Pairs, RankedItem, contents
 from kilter.training.policy import Policy
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
 
 ADAPTER = "reward"
-
-
-@dataclass(frozen=True)
-class RankedItem:
-    """A prompt with K >= 2 responses and the pairs (better, worse) that judges gave, by number of response."""
-
-    item: Item
-    pairs: tuple[tuple[int, int], ...]
 
 
 class RewardSettings(OptimizerSettings):
@@ -51,6 +43,9 @@ class RewardSettings(OptimizerSettings):
     pooling: Pooling = Field("mean", description="A score is read from the mean over the response, or its last token.")
     probe: bool = Field(True, description="Start from a linear probe on the frozen trunk instead of from zero.")
     smoothing: float = Field(0.05, ge=0, lt=0.5, description="Assumed share of labels that are the wrong way round.")
+    ties: float = Field(
+        0.0, ge=0, lt=1, description="Share of ties expected between equally good responses; 0 leaves ties out."
+    )
     lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
 
@@ -81,12 +76,12 @@ def train_reward(
     check_lengths([one.item for one in items], lm)
     if not any(one.pairs for one in items):
         raise DataError("No comparison prefers one response over another: all are ties, so nothing can be learned.")
-    items = [one for one in items if one.pairs]
+    items = [one for one in items if one.pairs or (settings.ties and one.ties)]
     former = lm.adapters.active
     policy = Policy.create(lm, ADAPTER, settings.lora, settings.seed)
     try:
         model = ScalarModel.create(lm, policy.adapter, settings.layers, settings.pooling)
-        described = [[[vars(one.item), one.pairs] for one in part] for part in (items, heldout)]
+        described = [contents(items), contents(heldout)]
         start = [str(lm.dtype), weights_digest(policy.parameters())]
         identity = fingerprint("reward", settings, described, lm.weights_hash, start)
         done = finished_result(folder, identity)
@@ -120,8 +115,8 @@ def _train(
         require_finite("loss", loss, step)
         norm = max(optimizer.step(step) for optimizer in optimizers.values())
         loop.log({"loss": loss, "accuracy": accuracy, "margin": margin, "grad_norm": norm}, step)
-    _normalize(model, items[:64], settings.max_tokens)
-    save_reward_model(model, folder / "model")
+    normalize(model, items, settings.max_tokens)
+    model.save(folder / "model")
     result: dict[str, Any] = {"loss": loop.rows[-1]["loss"], "accuracy": mean_of(loop.rows, "accuracy")}
     if heldout:
         margins = pair_margins(model, heldout, settings.max_tokens)
@@ -141,10 +136,10 @@ def fit_head(model: ScalarModel, items: Sequence[RankedItem], max_tokens: int = 
     for indices in micro_batches([one.item.length for one in items], max_tokens):
         some = [items[index] for index in indices]
         packed = pack([one.item for one in some], model.lm.device)
-        better, worse, weight = pair_index(some, packed)
+        pairs = Pairs.of(some, packed)
         features = model.features(packed)
-        differences.append(features[better] - features[worse])
-        weights.append(weight)
+        differences.append(features[pairs.better] - features[pairs.worse])
+        weights.append(pairs.weight)
     x, weight = torch.cat(differences).cpu().double(), torch.cat(weights).cpu().double()
     scale = x.square().mean(0).sqrt().clamp_(min=1e-6)
     x /= scale
@@ -160,48 +155,23 @@ def _accumulate(
     model: ScalarModel, batch: Sequence[RankedItem], settings: RewardSettings, loop: Loop
 ) -> tuple[float, float, float]:
     """Forward and backward over a batch; returns loss, pair accuracy and mean margin."""
-    prompts = sum(bool(one.pairs) for one in batch)
-    loss_sum, right, margins, pairs = 0.0, 0, 0.0, 0
+    loss_sum, right, margins, decided = 0.0, 0, 0.0, 0
     for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], model.lm.device)
-        better, worse, weight = pair_index(some, packed)
-        if better.numel() == 0:
-            continue
+        pairs = Pairs.of(some, packed, ties=settings.ties > 0)
         scores = model.scores(packed)
-        # preference_loss is a weighted mean; times its weight it is this part's share of the batch's mean.
-        loss = preference_loss(scores, better, worse, weight, settings.smoothing) * (weight.sum() / prompts)
+        margin = scores[pairs.better] - scores[pairs.worse]
+        losses = preference_loss(margin - pairs.margin, pairs.tied, settings.smoothing, settings.ties)
+        loss = (losses * pairs.weight).sum() / len(batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        margin = (scores[better] - scores[worse]).detach()
+        won = margin.detach()[~pairs.tied]
         loss_sum += loss.item()
-        right += int((margin > 0).sum())
-        margins += float(margin.sum())
-        pairs += margin.numel()
+        right += int((won > 0).sum())
+        margins += float(won.sum())
+        decided += won.numel()
         loop.compute.add(model.train_flops(packed), packed.size)
-    return loss_sum, right / max(pairs, 1), margins / max(pairs, 1)
-
-
-def pair_index(some: Sequence[RankedItem], packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices [P] of the better and the worse response among all responses of a pack, and weights [P].
-
-    The weights of a prompt's pairs add up to one.
-    """
-    better: list[int] = []
-    worse: list[int] = []
-    weight: list[float] = []
-    first = 0
-    for one in some:
-        for winner, loser in one.pairs:
-            better.append(first + winner)
-            worse.append(first + loser)
-            weight.append(1 / len(one.pairs))
-        first += len(one.item.responses)
-    device = packed.tokens.device
-    return (
-        torch.tensor(better, dtype=torch.long, device=device),
-        torch.tensor(worse, dtype=torch.long, device=device),
-        torch.tensor(weight, device=device),
-    )
+    return loss_sum, right / max(decided, 1), margins / max(decided, 1)
 
 
 @torch.no_grad()
@@ -231,13 +201,8 @@ def mean_of(rows: Sequence[dict[str, float]], name: str) -> float:
     return sum(values) / max(len(values), 1)
 
 
-def save_reward_model(model: ScalarModel, folder: Path) -> None:
-    """Write the reward model so that `ScalarModel.load` and peft find what they need."""
-    lm = model.lm
-    model.save(folder, lm.path.name if (lm.path / "kilter.json").exists() else str(lm.path))
-
-
-def _normalize(model: ScalarModel, items: Sequence[RankedItem], max_tokens: int) -> None:
-    """Shift and scale the scores to mean 0 and standard deviation 1: the reward's unit is then one that PPO knows."""
-    scores = torch.cat(reward_scores(model, [one.item for one in items], max_tokens))
+def normalize(model: ScalarModel, items: Sequence[RankedItem], max_tokens: int) -> None:
+    """Shift and scale the scores of the first items to mean 0 and standard deviation 1, a unit that PPO knows."""
+    model.mean, model.std = 0.0, 1.0
+    scores = torch.cat(reward_scores(model, [one.item for one in items[:64]], max_tokens))
     model.mean, model.std = float(scores.mean()), max(float(scores.std()), 1e-6)

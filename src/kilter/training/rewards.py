@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import Message, Packed, Response
+from kilter.models.ensemble import RewardEnsemble, RewardModel, disagreement
 from kilter.models.scalar import ScalarModel
 from kilter.training.settings import weights_digest
 
@@ -25,12 +26,12 @@ RewardFunction = Callable[[list[Prompt], list[str]], Sequence[float]]
 class Weighted:
     """A reward and its weight in the sum; `name` is what the metrics call it."""
 
-    reward: RewardFunction | ScalarModel
+    reward: RewardFunction | RewardModel
     weight: float = 1.0
     name: str = "reward"
 
 
-Rewards = RewardFunction | ScalarModel | Sequence[Weighted]
+Rewards = RewardFunction | RewardModel | Sequence[Weighted]
 
 
 def as_weighted(rewards: Rewards) -> list[Weighted]:
@@ -39,7 +40,7 @@ def as_weighted(rewards: Rewards) -> list[Weighted]:
     Raises:
         DataError: there is no reward, or two have one name.
     """
-    if isinstance(rewards, ScalarModel) or callable(rewards):
+    if isinstance(rewards, RewardModel) or callable(rewards):
         return [Weighted(rewards)]
     listed = list(rewards)
     names = [one.name for one in listed]
@@ -50,12 +51,18 @@ def as_weighted(rewards: Rewards) -> list[Weighted]:
 
 def described(rewards: Sequence[Weighted]) -> list[object]:
     """What the rewards are, for a run's fingerprint: with another reward it is another run."""
-    return [[one.name, one.weight, _content(one.reward)] for one in rewards]
+    return [[one.name, one.weight, content_of(one.reward)] for one in rewards]
 
 
-def _content(reward: RewardFunction | ScalarModel) -> object:
+def content_of(reward: Callable[..., object] | RewardModel) -> object:
+    """What decides a reward's values, as far as can be known: its weights, its source or its name."""
+    if isinstance(reward, RewardEnsemble):
+        return [reward.combine, reward.penalty, *map(content_of, reward.members)]
     if isinstance(reward, ScalarModel):
         return [weights_digest(reward.parameters()), reward.layers, reward.pooling, reward.mean, reward.std]
+    owner = getattr(reward, "__self__", reward)
+    if hasattr(owner, "content"):  # a model that judges
+        return owner.content()
     try:
         return inspect.getsource(reward)
     except (OSError, TypeError):  # typed at a prompt, or an object that can be called
@@ -80,16 +87,24 @@ def reward_of(
     total = torch.zeros(len(texts), device=packed.tokens.device)
     means = {}
     for one in rewards:
-        if isinstance(one.reward, ScalarModel):
-            values = one.reward.scores(packed).to(total.device)
+        if isinstance(one.reward, RewardModel):
+            scores, spread = disagreement(one.reward, packed)
+            values = scores.to(total.device)
+            if spread is not None:
+                means[f"{one.name}_disagreement"] = float(spread.mean())
         else:
-            values = torch.tensor(_called(one.reward, one.name, prompts, texts), device=total.device)
+            values = torch.tensor(judged(one.reward, one.name, prompts, texts), device=total.device)
         total += one.weight * values
         means[one.name] = float(values.mean())
     return total, means
 
 
-def _called(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
+def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
+    """What a user's function gives to responses, checked.
+
+    Raises:
+        DataError: it failed, gave the wrong number of values, or something that is not a finite number.
+    """
     try:
         given: object = reward(list(prompts), list(texts))
     except Exception as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from kilter.models import Item, Packed, Response, micro_batches, pack, packed_logprobs, sample
@@ -32,7 +32,18 @@ class RolloutSettings(OptimizerSettings):
     minibatches: int = Field(2, ge=1, description="Updates per pass.")
     max_kl: float = Field(60.0, gt=0, description="Stop when the KL per response exceeds this.")
     min_entropy: float = Field(0.02, ge=0, description="Stop when the entropy per token falls below this.")
+    stop_kl: float | None = Field(None, gt=0, description="End the run, policy kept, beyond this KL per response.")
+    watch: str | None = Field(None, description="Held-out judge among what observe returns: names reward hacking.")
+    patience: int | None = Field(None, ge=1, description="End, best policy kept, so long after the judge's best steps.")
+    length_coef: float = Field(0.0, description="Taken from the reward of a response of full length; less of shorter.")
+    kl_coef_end: float | None = Field(None, ge=0, description="Let kl_coef go linearly to this; null: constant.")
     lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
+
+    @model_validator(mode="after")
+    def _watched(self) -> RolloutSettings:
+        if self.patience is not None and self.watch is None:
+            raise ValueError("patience has no effect without watch; name the held-out judge there")
+        return self
 
     @property
     def on_policy(self) -> bool:
@@ -63,6 +74,11 @@ class Rollout:
     old: Tensor
     ref: Tensor
     sampled: Tensor
+
+    @property
+    def kl(self) -> float:
+        """Mean over responses of the log-ratio to the reference, an estimate of the KL in nats."""
+        return float((self.old - self.ref).sum()) / len(self.responses)
 
     @property
     def counts(self) -> list[int]:
@@ -129,12 +145,11 @@ def read_rollout(
     with reference.active():
         ref, _ = packed_logprobs(reference.lm, packed, temperature=settings.temperature)
     loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
-    kl = float((old - ref).sum()) / len(flat)
-    require_finite("KL", kl, step)
-    require_kl_within(kl, settings.max_kl, step)
     rollout = Rollout(items, packed, flat, old, ref, sampled)
+    require_finite("KL", rollout.kl, step)
+    require_kl_within(rollout.kl, settings.max_kl, step)
     return rollout, {
-        "kl": kl,
+        "kl": rollout.kl,
         "kl_k3": float(kl_k3(old, ref).sum()) / len(flat),
         "length": sum(rollout.counts) / len(flat),
         "finished": float(rollout.finished.float().mean()),

@@ -21,6 +21,7 @@ class PreferencesStep(Settings):
     path: str = Field(description="File (JSONL, gzipped or not, JSON, CSV, Parquet), `datasets` folder or hub name.")
     split: str | None = Field(None, description="Split of a `datasets` folder or hub data set.")
     columns: dict[str, str] = Field({}, description="Names of the columns in the file, {prompt: question}.")
+    ties: bool = Field(False, description="Keep judgments that found all responses equally good, for reward.ties.")
     judge: str = Field("people", description="Name of those who judged, for the record.")
     extra: list[str] = Field([], description="Further files of the same kind, added to the first.")
     heldout: int = Field(1000, ge=1, description="Comparisons kept aside to measure the reward model on.")
@@ -39,7 +40,7 @@ def run(settings: PreferencesStep, context: Context) -> dict[str, Any]:
     sources = [settings.path, *settings.extra]
     wanted = settings.heldout
     for number, source in enumerate(sources):
-        data = read_preferences(source, split=settings.split, columns=settings.columns)
+        data = read_preferences(source, split=settings.split, columns=settings.columns, ties=settings.ties)
         kept = [one for one in data if _length(one, lm) <= settings.max_tokens]
         too_long += len(data) - len(kept)
         share = wanted if number == 0 else 0
@@ -61,9 +62,11 @@ def run(settings: PreferencesStep, context: Context) -> dict[str, Any]:
     learn = [one for one in learn if one.prompt[-1]["content"] not in held_prompts]
     order = permutation(len(learn), context.seed, "learn")[: settings.limit]
     learn = [learn[index] for index in order]
+    aside = [one for one in aside if one.pairs]  # nothing can be right or wrong about a tie
     rows.write_rows(context.folder / rows.COMPARISONS, learn)
     rows.write_rows(context.folder / rows.HELDOUT, aside)
-    demonstrations = [rows.DemonstrationRow(one.prompt, _best(one)) for one in learn[: settings.demonstrations]]
+    decided = [one for one in learn if one.pairs]
+    demonstrations = [rows.DemonstrationRow(one.prompt, _best(one)) for one in decided[: settings.demonstrations]]
     rows.write_rows(context.folder / rows.DEMONSTRATIONS, demonstrations)
     rows.write_rows(context.folder / rows.PROMPTS, [rows.PromptRow(one.prompt) for one in learn])
     rows.write_rows(context.folder / rows.TEST, [rows.PromptRow(one.prompt) for one in aside[: settings.test]])
@@ -74,7 +77,8 @@ def run(settings: PreferencesStep, context: Context) -> dict[str, Any]:
 
 
 def _row(one: Preference, target: str) -> rows.ComparisonRow:
-    return rows.ComparisonRow(list(one.prompt), [rows.Written(text) for text in one.responses], list(one.pairs), target)
+    responses = [rows.Written(text) for text in one.responses]
+    return rows.ComparisonRow(list(one.prompt), responses, one.pairs, target, None, one.ties, one.margin)
 
 
 def _best(row: rows.ComparisonRow) -> str:
