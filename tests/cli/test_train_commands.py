@@ -100,7 +100,7 @@ def test_ppo_goes_on_from_both(trained: Path, demonstrations: Path, capsys: pyte
     assert (output / "model" / "adapter_model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "grpo", "grpo by a model", "best-of-n"])
+@pytest.mark.parametrize("method", ["dpo", "kto", "grpo", "grpo by a model", "online-dpo", "best-of-n"])
 def test_the_other_methods_go_on_from_the_policy(
     trained: Path, comparisons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
@@ -114,6 +114,7 @@ def test_the_other_methods_go_on_from_the_policy(
         "kto": ["--batch-size", "4"],
         "grpo": ["--reward", function, "--variant", "rloo", "steps=2", "prompts=4", "max_kl=1000", *sampled],
         "grpo by a model": ["--reward", str(trained / "reward" / "model"), "steps=2", "max_kl=1000", *sampled],
+        "online-dpo": ["--reward", function, "steps=2", "prompts=4", "max_kl=1000", *sampled],
         "best-of-n": ["--reward", function, *sampled],
     }[method]
     command = [
@@ -127,9 +128,48 @@ def test_the_other_methods_go_on_from_the_policy(
     assert any((a != b).any() for a, b in pairs)
 
 
+def test_several_reward_models_judge_as_one_and_a_held_out_judge_looks_on(
+    trained: Path, comparisons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--model", str(trained / "sft" / "model"), "--data", str(comparisons), *LORA]
+    several = ["train", "reward-ensemble", *common, "--output", str(tmp_path / "several"), "members=2", "heldout=0.25"]
+    assert execute(several) == 0
+    assert "unsure_accuracy: " in capsys.readouterr().out
+    (tmp_path / "mine.py").write_text("def long(prompts, responses):\n    return [len(one) for one in responses]\n")
+    command = [
+        "train", "ppo", *common, "--reward", str(tmp_path / "several" / "model"), "--output", str(tmp_path / "ppo"),
+        "--judge", f"{tmp_path / 'mine.py'}:long", "watch=judge", "--stop-kl", "0.001", "steps=9", "samples=6",
+        "max_new_tokens=20", "max_kl=1000", "ptx_coef=0", "lr=0.01",
+    ]  # fmt: skip
+    assert execute(command) == 0
+    assert "beyond stop_kl." in capsys.readouterr().out
+    rows = read_metrics(tmp_path / "ppo" / "metrics.jsonl")
+    assert 1 < len(rows) < 9
+    assert all(row["reward_disagreement"] > 0 and row["judge"] > 0 for row in rows)
+
+
+def test_steps_are_learned_and_are_a_reward(
+    trained: Path, comparisons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": f"p{n}", "completions": ["good", "badx"], "labels": [True, n % 2 == 0]} for n in range(12)]
+    (tmp_path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = ["--model", str(trained / "sft" / "model"), *LORA]
+    judge = tmp_path / "judge"
+    assert execute(
+        ["train", "process-reward", *model, "--data", str(tmp_path / "steps.jsonl"), "--output", str(judge)]
+    ) == 0  # fmt: skip
+    assert "first_error_accuracy: " in capsys.readouterr().out
+    learn = ["--data", str(comparisons), "--reward", str(judge / "model"), "--output", str(tmp_path / "grpo")]
+    assert execute(["train", "grpo", *model, *learn, "steps=1", "samples=4", "max_new_tokens=9", "max_kl=1000"]) == 0
+    wrong = ["--data", str(comparisons), "--reward", str(judge / "model"), "--output", str(tmp_path / "ppo")]
+    assert execute(["train", "ppo", *model, *wrong]) == 4
+    assert "judges single steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("named", "said"),
     [
+        ("mine.py", "it has no colon"),
         ("nowhere.py:short", "there is no file nowhere.py"),
         ("mine.py:shrot", "has no function 'shrot'"),
         ("broken.py:short", "cannot be run: SyntaxError"),

@@ -42,8 +42,7 @@ def load_reward(named: str, trunk: Any) -> Any:
     from kilter.models.scalar import PROCESS_FILE
     from kilter.training import ProcessRewardModel
 
-    file, colon, _ = named.rpartition(":")
-    if colon and file.endswith(".py"):
+    if named.rpartition(":")[0].endswith(".py") or named.endswith(".py"):
         return load_function(named)
     if (Path(named) / PROCESS_FILE).exists():
         return ProcessRewardModel.load(trunk, Path(named))

@@ -221,7 +221,9 @@ def _adapter_config(path: Path) -> dict[str, Any] | None:
 
 def _load_full(path: Path, name: str, dtype: torch.dtype) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # a second of loading needs none, and it would run across Kilter's own lines
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=ATTENTION)
