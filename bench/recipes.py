@@ -49,10 +49,10 @@ def main() -> None:
     if missing:
         raise SystemExit(f"{folder}/summary.json has no {', '.join(missing)}; it has {', '.join(summary)}.")
     rows = [row(name, "as named", summary[name], common) for name in WANTED[arguments.recipe]]
-    steps = [json.loads(file.read_text())["result"] for file in (arguments.workspace / "steps").glob("*/step.json")]
+    steps = list(json.loads((folder / "steps.json").read_text()).values())
     for name, unit, values in (
-        ("seconds of all steps", "s", [sum(one["wall_seconds"] for one in steps if "wall_seconds" in one)]),
-        ("memory of the largest step", "bytes", [max(one["memory"] for one in steps if one.get("memory"))]),
+        ("seconds of all steps", "s", [sum(one["seconds"] for one in steps)]),
+        ("memory of the largest step", "bytes", [max(one["memory"] for one in steps)]),
     ):
         rows.append(row(name, unit, {"value": values[0], "low": values[0], "high": values[0], "n": 1}, common))
     out = Path(__file__).parent / "results" / f"{arguments.recipe}.json"

@@ -27,10 +27,13 @@ from kilter.training import (
     KTOSettings,
     LoraSettings,
     MarkedItem,
+    OnlineDPOSettings,
     PPOSettings,
+    ProcessRewardSettings,
     RankedItem,
     RewardSettings,
     SFTSettings,
+    SteppedItem,
     checkpoint,
     make_models,
     optimizer,
@@ -38,7 +41,9 @@ from kilter.training import (
     train_dpo,
     train_grpo,
     train_kto,
+    train_online_dpo,
     train_ppo,
+    train_process_reward,
     train_reward,
     train_sft,
 )
@@ -47,7 +52,9 @@ from kilter.training import loop as loops
 LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
-ALGORITHMS = ("sft", "sft_full", "reward", "dpo", "kto", "grpo", "grpo_full", "ppo", "ppo_full")
+ALGORITHMS = (
+    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "watched", "online", "ppo", "ppo_full",
+)  # fmt: skip
 
 
 def tokens(seed: int, length: int) -> list[int]:
@@ -112,8 +119,34 @@ def _grpo(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, ho
     return train_grpo(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
 
 
+def _watched(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    """GRPO that keeps the policy of the held-out judge's best steps, which are the first ones."""
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    given = hooks.pop("observe", lambda *_: {})
+    chosen = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14, watch="gold", patience=9)
+    prompts = ["a" * (1 + n) for n in range(5)]
+    return train_grpo(
+        lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks,
+        observe=lambda step, *more: {**given(step, *more), "gold": -float(step)},
+    )  # fmt: skip
+
+
+def _online(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    chosen = OnlineDPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14, minibatches=2)
+    prompts = ["a" * (1 + n) for n in range(5)]
+    return train_online_dpo(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
+
+
+def _process(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    items = [SteppedItem(Item(tokens(n, 3), [tokens(9 * n, 6)]), (2, 5), (1.0, float(n % 2))) for n in range(6)]
+    chosen = ProcessRewardSettings(**settings, batch_size=3, epochs=STEPS / 2)
+    return train_process_reward(lm, items, chosen, folder, heldout=items[:2], **hooks)[1]
+
+
 JOBS: dict[str, Callable[..., Any]] = {
     "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
+    "watched": _watched, "online": _online, "process": _process,
 }  # fmt: skip
 
 

@@ -84,7 +84,18 @@ def run_recipe(
 
 
 def _publish(folder: Path, outputs: dict[str, Output]) -> None:
-    """Put what people open into the run's folder: the report, each stage's metrics, and a link to each model."""
+    """Put what people open into the run's folder: the report, each stage's metrics, and a link to each model.
+
+    `steps.json` says where each step lies and what it took.
+    """
+    told = {
+        name: {
+            "folder": os.path.relpath(output.folder, folder), "seconds": output.result.get("wall_seconds"),
+            "memory": output.result.get("memory"),
+        }
+        for name, output in outputs.items()
+    }  # fmt: skip
+    write_json(folder / "steps.json", told)
     for name, output in outputs.items():
         for file in ("report.html", "summary.json"):
             _copy(output.folder / file, folder / file)
