@@ -138,7 +138,7 @@ def test_several_reward_models_judge_as_one_and_a_held_out_judge_looks_on(
     (tmp_path / "mine.py").write_text("def long(prompts, responses):\n    return [len(one) for one in responses]\n")
     command = [
         "train", "ppo", *common, "--reward", str(tmp_path / "several" / "model"), "--output", str(tmp_path / "ppo"),
-        "--judge", f"{tmp_path / 'mine.py'}:long", "watch=judge", "--stop-kl", "0.001", "steps=9", "samples=6",
+        "--judge", f"{tmp_path / 'mine.py'}:long", "monitor=judge", "--stop-kl", "0.001", "steps=9", "samples=6",
         "max_new_tokens=20", "max_kl=1000", "ptx_coef=0", "lr=0.01",
     ]  # fmt: skip
     assert execute(command) == 0

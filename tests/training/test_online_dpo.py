@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from kilter.errors import DataError
+from kilter.errors import DataError, SettingsError
 from kilter.judges import Comparison, Opinion
 from kilter.models import Item, LanguageModel, pack, packed_logprobs
 from kilter.training import LoraSettings, OnlineDPOSettings, Policy, online_dpo, train_online_dpo
 from kilter.training.loop import Loop, read_metrics
 from kilter.training.rollout import read_rollout, sample_responses
+from kilter.training.rollout_loop import accumulate
 
 Make = Callable[..., LanguageModel]
 LORA = LoraSettings(rank=4, alpha=8)
@@ -88,7 +89,9 @@ def test_the_loss_and_its_gradient_are_dpos_on_each_pair_alone(tiny_lm: Make, tm
     responses = sample_responses(policy, encoded, settings, 0, loop)
     rollout, _ = read_rollout(policy, reference, encoded, responses, settings, 0, loop, score=False)
     pairs = torch.tensor([[2, 0], [-1, -1], [1, 2], [0, 1]])
-    got = online_dpo._update(policy, rollout, pairs, [3, 0, 1, 2], settings, loop)
+    got = accumulate(
+        policy, rollout, settings, [3, 0, 1, 2], loop, lambda part: online_dpo._backward(part, rollout, pairs, settings)
+    )
     ours = torch.cat([one.grad.flatten() for one in policy.parameters() if one.grad is not None])
     lm.model.zero_grad()
     losses = []
@@ -125,3 +128,8 @@ def test_a_judge_that_skips_comparisons_is_an_error(tiny_lm: Make, tmp_path: Pat
 
     with pytest.raises(DataError, match="low bytes gave 3 opinions on 4 comparisons"):
         train_online_dpo(tiny_lm(), PROMPTS, Lazy(), OnlineDPOSettings(**FAST), tmp_path)
+
+
+def test_a_cost_of_length_needs_a_reward(tiny_lm: Make, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="length_coef is taken from a reward"):
+        train_online_dpo(tiny_lm(), ["ab"], LowBytes(), OnlineDPOSettings(length_coef=0.5), tmp_path)

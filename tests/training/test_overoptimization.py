@@ -11,7 +11,7 @@ from kilter.errors import SettingsError
 from kilter.models import LanguageModel
 from kilter.training import GRPOSettings, LoraSettings, PPOSettings, train_grpo
 from kilter.training.loop import read_metrics
-from kilter.training.overoptimization import WINDOW, best_window, have_parted, kl_coef_at
+from kilter.training.overoptimization import WINDOW, best_window, have_parted, linear
 
 Make = Callable[..., LanguageModel]
 PROMPTS = ["ab", "c", "hello", "x y"]
@@ -47,9 +47,8 @@ def test_a_judge_that_falls_while_the_reward_rises_has_parted_and_noise_has_not(
 
 
 def test_the_kl_weight_goes_linearly_to_its_end() -> None:
-    settings = GRPOSettings(steps=5, kl_coef=0.4, kl_coef_end=0.0)
-    assert [kl_coef_at(0.4, settings, step) for step in range(5)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0])
-    assert kl_coef_at(0.4, GRPOSettings(), 3) == 0.4
+    assert [linear(0.4, 0.0, step, 5) for step in range(5)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0])
+    assert linear(0.4, None, 3, 5) == 0.4
 
 
 def test_the_run_ends_where_the_judge_was_content_and_keeps_that_policy(tiny_lm: Make, tmp_path: Path) -> None:
@@ -60,11 +59,13 @@ def test_the_run_ends_where_the_judge_was_content_and_keeps_that_policy(tiny_lm:
         kept[step] = [one.detach().clone() for one in lm.adapters.parameters("grpo")]
         return {"gold": float(min(step, 14 - step))}  # best in the window that ends with step 9
 
-    settings = GRPOSettings(**{**FAST, "steps": 30}, watch="gold", patience=4)
+    settings = GRPOSettings(**{**FAST, "steps": 30}, monitor="gold", patience=4)
     result = train_grpo(lm, PROMPTS, low_bytes, settings, tmp_path, observe=observe)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert len(rows) == result["steps"] == 14
     assert result["stopped"] == "'gold' was highest 4 steps ago"
+    assert result["kept_step"] == 9
+    assert result["reward"] == rows[9]["reward"] != rows[13]["reward"]
     for ours, theirs in zip(lm.adapters.parameters("grpo"), kept[9], strict=True):
         assert torch.equal(ours, theirs)
     assert not torch.equal(kept[9][0], kept[13][0])
@@ -74,7 +75,7 @@ def test_hacking_is_named_and_a_second_run_says_the_same(tiny_lm: Make, tmp_path
     def observe(step: int, numbers: Sequence[int], responses: Any) -> dict[str, float]:
         return {"gold": 1.0 - 0.2 * max(0, step - 7)}
 
-    settings = GRPOSettings(**{**FAST, "steps": 16}, watch="gold")
+    settings = GRPOSettings(**{**FAST, "steps": 16}, monitor="gold")
     first = train_grpo(tiny_lm(), PROMPTS, low_bytes, settings, tmp_path, observe=observe)
     assert 9 <= first["hacking_from_step"] <= 13
     assert first == train_grpo(tiny_lm(), PROMPTS, low_bytes, settings, tmp_path, observe=observe)
@@ -98,14 +99,14 @@ def test_what_length_costs_makes_responses_short(tiny_lm: Make, tmp_path: Path) 
 
 
 def test_a_judge_that_nobody_gives_is_an_error(tiny_lm: Make, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="watch names 'gold', but observe returned nothing"):
-        train_grpo(tiny_lm(), PROMPTS, low_bytes, GRPOSettings(**FAST, watch="gold"), tmp_path)
+    with pytest.raises(SettingsError, match="monitor names 'gold', but observe returned nothing"):
+        train_grpo(tiny_lm(), PROMPTS, low_bytes, GRPOSettings(**FAST, monitor="gold"), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"patience": 3}, "patience has no effect without watch"),
+        ({"patience": 3}, "patience has no effect without monitor"),
         ({"kl_target": 3.0, "kl_coef_end": 0.0}, "give one"),
     ],
 )

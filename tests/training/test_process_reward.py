@@ -124,16 +124,27 @@ def test_grpo_learns_from_steps(tiny_lm: Make, tmp_path: Path) -> None:
         lr=0.03, steps=12, prompts=2, samples=32, max_new_tokens=2, lora=LORA, warmup=0.0, seed=1, min_entropy=0.0,
         kl_coef=0.0,
     )  # fmt: skip
-    noise = torch.Generator().manual_seed(0)
-    train_grpo(
-        tiny_lm(), ["ab", "c"], lambda p, r: (1e-6 * torch.rand(len(r), generator=noise)).tolist(),
-        settings.model_copy(update={"variant": "dr_grpo"}), tmp_path, steps=low,
-    )  # fmt: skip
+    same = [0.0] * 64  # the outcome tells nothing: all that is learned comes from the steps
+    train_grpo(tiny_lm(), ["ab", "c"], lambda p, r: same, settings, tmp_path, step_reward=low)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[-1]["step_reward"] > rows[0]["step_reward"] + 0.1
-    with pytest.raises(DataError, match="gave 0 values for"):
-        train_grpo(tiny_lm(), ["ab", "c"], lambda p, r: [float(len(one)) for one in r], settings, tmp_path / "b",
-                   steps=lambda p, s: [[] for _ in s])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        (lambda p, s: [[] for _ in s], "gave 0 values for"),
+        (lambda p, s: [["a"] * len(one) for one in s], "gave 'a' for a step"),
+        (lambda p, s: [[math.nan] * len(one) for one in s], "gave nan for a step"),
+        (lambda p, s: 3, "gave a int for"),
+        (lambda p, s: [1.0] * len(s), "gave 1.0 for"),
+        (lambda p, s: s[0].nothing, "step reward failed with AttributeError"),
+    ],
+)
+def test_a_wrong_step_reward_is_refused_with_words(reward: Any, words: str, tiny_lm: Make, tmp_path: Path) -> None:
+    settings = GRPOSettings(steps=1, prompts=1, samples=4, max_new_tokens=2, lora=LORA, seed=1)
+    with pytest.raises(DataError, match=words):
+        train_grpo(tiny_lm(), ["ab"], lambda p, r: [0.0] * 4, settings, tmp_path, step_reward=reward)
 
 
 def test_labels_that_are_all_alike_are_refused(tiny_lm: Make, tmp_path: Path) -> None:

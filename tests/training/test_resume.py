@@ -117,7 +117,7 @@ KILLS = {
     "kto": [("update", 2), ("checkpoint", 2), ("saving", 1)],
     "grpo": [("sampling", 25), ("rollout", 2), ("update", 1), ("checkpoint", 1), ("progress", 2), ("saving", 1)],
     "grpo_full": [("rollout", 2), ("update", 2)],
-    "watched": [("rollout", 2), ("progress", 2), ("checkpoint", 1), ("saving", 1)],
+    "monitored": [("rollout", 2), ("progress", 2), ("checkpoint", 1), ("saving", 1)],
     "online": [("sampling", 25), ("update", 2), ("checkpoint", 1)],
     "process": [("update", 2), ("checkpoint", 1), ("saving", 1)],
     "ppo": [

@@ -53,7 +53,7 @@ LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
 ALGORITHMS = (
-    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "watched", "online", "ppo", "ppo_full",
+    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "monitored", "online", "ppo", "ppo_full",
 )  # fmt: skip
 
 
@@ -119,11 +119,11 @@ def _grpo(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, ho
     return train_grpo(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
 
 
-def _watched(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+def _monitored(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
     """GRPO that keeps the policy of the held-out judge's best steps, which are the first ones."""
     lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
     given = hooks.pop("observe", lambda *_: {})
-    chosen = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14, watch="gold", patience=9)
+    chosen = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14, monitor="gold", patience=9)
     prompts = ["a" * (1 + n) for n in range(5)]
     return train_grpo(
         lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks,
@@ -146,7 +146,7 @@ def _process(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path,
 
 JOBS: dict[str, Callable[..., Any]] = {
     "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
-    "watched": _watched, "online": _online, "process": _process,
+    "monitored": _monitored, "online": _online, "process": _process,
 }  # fmt: skip
 
 

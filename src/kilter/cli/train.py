@@ -32,7 +32,7 @@ _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter tr
 _COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
 _PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
 _REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAME of a function (prompts, responses)."
-_JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see watch."
+_JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see monitor."
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
 

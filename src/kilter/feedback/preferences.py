@@ -136,11 +136,13 @@ def _reader_for(source: Rows) -> Callable[[dict[str, Any], str], _Read]:
 
 
 def _margin(row: dict[str, Any], where: str) -> float:
-    value = row.get("margin", 0.0)
+    value = row.get("margin")
+    if value is None:
+        return 0.0
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise DataError(
-            f"{where}: the margin {value!r} must be a number of at least 0, by how much the chosen response is better; "
-            "where it is unknown, 0."
+            f"{where}: the margin {value!r} must be a number of at least 0, by how much the chosen response is better, "
+            "or null where that is unknown. If the column means something else, rename or remove it."
         )
     return float(value)
 

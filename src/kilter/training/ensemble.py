@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from pydantic import Field, model_validator
 
-from kilter.models import LanguageModel, pack
+from kilter.models import LanguageModel
 from kilter.models.ensemble import Combine, RewardEnsemble
 from kilter.training.loop import Progress, no_progress
 from kilter.training.pairs import RankedItem
-from kilter.training.reward import RewardSettings, normalize, train_reward
+from kilter.training.reward import RewardSettings, normalize, reward_scores, train_reward
 from kilter.training.seeds import derive_seed
 
 
@@ -26,7 +26,7 @@ class EnsembleSettings(RewardSettings):
 
     @model_validator(mode="after")
     def _used(self) -> EnsembleSettings:
-        if self.combine != "penalized" and "penalty" in self.model_fields_set and self.penalty != 0.5:
+        if self.combine != "penalized" and self.penalty != type(self).model_fields["penalty"].default:
             raise ValueError(f"penalty has no effect with combine: {self.combine}; leave it out")
         if self.lora is None:
             raise ValueError("an ensemble needs adapters (lora), because all members live on one trunk")
@@ -69,14 +69,19 @@ def train_ensemble(
     ensemble = RewardEnsemble(members, settings.combine, settings.penalty)
     ensemble.save(folder / "model")
     decided = [one for one in heldout if one.pairs]
-    return ensemble, {"members": settings.members, **(_measure(ensemble, decided) if decided else {})}
+    return ensemble, {
+        "members": settings.members,
+        **(_measure(ensemble, decided, settings.max_tokens) if decided else {}),
+    }
 
 
 @torch.no_grad()
-def _measure(ensemble: RewardEnsemble, heldout: Sequence[RankedItem]) -> dict[str, float]:
+def _measure(ensemble: RewardEnsemble, heldout: Sequence[RankedItem], max_tokens: int) -> dict[str, float]:
     right, single, spread = [], [], []
-    for one in heldout:
-        opinions = ensemble.opinions(pack([one.item], ensemble.lm.device)).cpu()
+    items = [one.item for one in heldout]
+    by_member = [reward_scores(member, items, max_tokens) for member in ensemble.members]
+    for one, *scored in zip(heldout, *by_member, strict=True):
+        opinions = torch.stack(scored)
         scores = ensemble.combined(opinions)
         for better, worse in one.pairs:
             margins = opinions[:, better] - opinions[:, worse]

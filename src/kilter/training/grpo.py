@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import SettingsError
-from kilter.models import Item, LanguageModel, packed_logprobs
+from kilter.models import Item, LanguageModel
 from kilter.models.ensemble import RewardModel
 from kilter.training.group_losses import (
     Advantage,
@@ -37,21 +37,15 @@ from kilter.training.group_losses import (
     sequence_ratio,
     token_weights,
 )
-from kilter.training.guards import require_entropy, require_finite, require_varied
+from kilter.training.guards import require_varied
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.losses import kl_k3, whiten
 from kilter.training.optimizer import Optimizer
-from kilter.training.overoptimization import Watch, kl_coef_at, length_cost
+from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, content_of, described, reward_of
-from kilter.training.rollout import (
-    Rollout,
-    RolloutSettings,
-    agreement,
-    micro_packs,
-    minibatches,
-)
-from kilter.training.rollout_loop import Observe, improve_by_rollouts
+from kilter.training.rollout import Rollout, RolloutSettings
+from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, update_policy
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
 from kilter.training.step_rewards import StepReward, step_advantages, step_rewards
@@ -100,6 +94,7 @@ class GRPOSettings(RolloutSettings):
     samples: int = Field(8, ge=1, description="Responses per prompt, the group.")
     minibatches: int = Field(1, ge=1, description="Updates per pass.")
     kl_coef: float = Field(0.04, ge=0, description="Weight of the KL penalty (beta); 0 turns it off.")
+    kl_coef_end: float | None = Field(None, ge=0, description="Let kl_coef go linearly to this; null: constant.")
     kl_gradient: Literal["exact", "k3"] = Field(
         "exact", description="A KL in the loss pushes along its true gradient, or along that of k3 as GRPO wrote it."
     )
@@ -113,7 +108,7 @@ def train_grpo(
     settings: GRPOSettings,
     folder: Path,
     *,
-    steps: StepReward | None = None,
+    step_reward: StepReward | None = None,
     observe: Observe | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
@@ -126,8 +121,8 @@ def train_grpo(
         lm: the model to start from, which is the KL's reference too.
         prompts: texts or chats.
         reward: a function (prompts, responses) -> numbers, a reward model on the same trunk, or several with weights.
-        steps: rewards of single steps (lines), learned from beside `reward`: a function (prompts, steps) -> for each
-            response one number per step, such as `ProcessRewardModel.steps`.
+        step_reward: rewards of single steps (lines), learned from beside `reward`: a function (prompts, steps) -> for
+            each response one number per step, such as `ProcessRewardModel.steps`.
         observe: sees every step's responses, for a gold judge that is not trained on.
 
     Raises:
@@ -141,7 +136,7 @@ def train_grpo(
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
     check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
     policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
-    judges = described(rewards) + ([] if steps is None else [content_of(steps)])
+    judges = described(rewards) + ([] if step_reward is None else [content_of(step_reward)])
     start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
     identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
     done = finished_result(folder, identity)
@@ -149,32 +144,38 @@ def train_grpo(
         policy.load(folder / "model")
         return done
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
-    watch = Watch(policy, settings)
-    loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": watch}, progress,
+    monitor = Monitor(policy, settings)
+    loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds, counters={"constant": 0})  # fmt: skip
 
     def at(step: int) -> GRPOSettings:
-        return settings.model_copy(update={"kl_coef": kl_coef_at(settings.kl_coef, settings, step)})
+        kl_coef = linear(settings.kl_coef, settings.kl_coef_end, step, settings.steps)
+        return settings.model_copy(update={"kl_coef": kl_coef})
 
-    def judge(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
+    def estimate(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
         given = [prompts[number] for number in numbers for _ in range(settings.samples)]
         values, means = reward_of(rewards, rollout.packed, rollout.responses, given)
         paid = values - length_cost(rollout, settings)
-        _require_signal(paid, loop, step)
         shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
-        advantages = _advantages(rollout, paid, at(step), variant)
-        if steps is not None:
-            per_token, ends = step_rewards(steps, lm, rollout, given)
+        advantages, signal = _advantages(rollout, paid, at(step), variant), paid
+        if step_reward is not None:
+            per_token, ends = step_rewards(step_reward, lm, rollout, given)
             shown["step_reward"] = float(per_token[ends].mean())
             standardize = variant.advantage == "standardized"
             advantages = advantages + step_advantages(per_token, ends, rollout.counts, settings.samples, standardize)
+            signal = paid + rollout.packed.summed(per_token)
+        _require_signal(signal, loop, step)
         return advantages, means | shown
 
     def improve(rollout: Rollout, advantages: Tensor, step: int) -> dict[str, float]:
-        return _improve(policy, rollout, advantages, at(step), variant, step, optimizer, loop)
+        now = at(step)
+        return update_policy(
+            policy, rollout, settings, step, optimizer, loop,
+            lambda part: _backward(part, rollout, advantages, now, variant),
+        )  # fmt: skip
 
     return improve_by_rollouts(
-        loop, policy, reference, encoded, settings, judge, improve, watch, observe, score=not settings.on_policy
+        loop, policy, reference, encoded, settings, estimate, improve, monitor, observe, score=not settings.on_policy
     )
 
 
@@ -193,65 +194,39 @@ def _advantages(rollout: Rollout, rewards: Tensor, settings: GRPOSettings, varia
     return advantages[response]
 
 
-def _improve(
-    policy: Policy, rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant, step: int,
-    optimizer: Optimizer, loop: Loop,
-) -> dict[str, float]:  # fmt: skip
-    """Update the policy on minibatches of whole groups."""
-    sums: dict[str, float] = {}
-    updates = list(minibatches(len(rollout.items), settings, step))
-    for number, chosen in updates:
-        metrics = _update(policy, rollout, advantages, chosen, settings, variant, loop)
-        require_finite("policy_loss", metrics["policy_loss"], step)
-        if settings.on_policy:
-            require_entropy(metrics["entropy"], settings.min_entropy, step)
-        metrics["grad_norm"] = optimizer.step(number)
-        for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value / len(updates)
-    return sums
-
-
-def _update(
-    policy: Policy, rollout: Rollout, advantages: Tensor, chosen: Sequence[int], settings: GRPOSettings,
-    variant: Variant, loop: Loop,
-) -> dict[str, float]:  # fmt: skip
-    """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
-    sums = dict.fromkeys(("policy_loss", "kl_loss", "clipped", "approx_kl"), 0.0)
+def _backward(
+    part: Part, rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant
+) -> dict[str, float]:
+    """Add the gradient of a part of a minibatch."""
     low, high = (settings.clip, settings.clip) if settings.clip is not None else variant.clip
+    weight, size = _weights(part, rollout, advantages, settings, variant)
+    # On policy the policy that sampled is this one: the ratio is one, its gradient is not zero.
+    old = part.logprobs.detach() if settings.on_policy else rollout.old[part.tokens]
+    ratio = sequence_ratio(part.logprobs, old, part.packed) if variant.by_sequence else torch.exp(part.logprobs - old)
+    per_token, clipped = clipped_loss(ratio, advantages[part.tokens], low, high)
+    loss, metrics = (per_token * weight).sum(), {}
+    metrics["policy_loss"] = float(loss.detach())
+    if settings.kl_coef and not variant.kl_in_reward:
+        kl = (kl_loss(part.logprobs, rollout.ref[part.tokens], old, settings.kl_gradient) * weight).sum()
+        metrics["kl_loss"] = float(kl.detach())
+        loss = loss + settings.kl_coef * kl
+    loss.backward()  # type: ignore[no-untyped-call]
+    metrics["clipped"] = float(clipped.float().sum()) / size
+    metrics["approx_kl"] = float(kl_k3(old, part.logprobs.detach()).sum()) / size
+    return metrics
+
+
+def _weights(
+    part: Part, rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant
+) -> tuple[Tensor, int]:
+    """Weight of each of the part's tokens in the minibatch's mean, and how many tokens the minibatch has."""
     tokens, responses = rollout.ranges()
-    mine = torch.cat([tokens[number] for number in chosen])
+    mine = torch.cat([tokens[number] for number in part.chosen])
+    own = torch.cat([responses[number] for number in part.chosen])
     kept = _kept(rollout, advantages, settings, variant)
     weights = torch.zeros_like(rollout.old)
-    own_responses = torch.cat([responses[number] for number in chosen])
-    weights[mine] = token_weights(
-        rollout.packed.counts[own_responses], kept[own_responses], variant.normalize, settings.max_new_tokens
-    )
-    for packed, own, _ in micro_packs(rollout, chosen, settings):
-        weight = weights[own]
-        with policy.active():
-            logprobs, entropy = packed_logprobs(
-                policy.lm, packed, temperature=settings.temperature, entropy=settings.on_policy
-            )
-        old = rollout.old[own]
-        if settings.on_policy:  # the policy that sampled is this one: the ratio is one, its gradient is not zero
-            old = logprobs.detach()
-            shown = agreement(old, rollout.sampled[own], len(mine)) | {"entropy": float(entropy.sum()) / len(mine)}
-            for key, value in shown.items():
-                sums[key] = sums.get(key, 0.0) + value
-        ratio = sequence_ratio(logprobs, old, packed) if variant.by_sequence else torch.exp(logprobs - old)
-        per_token, clipped = clipped_loss(ratio, advantages[own], low, high)
-        loss = (per_token * weight).sum()
-        if settings.kl_coef and not variant.kl_in_reward:
-            kl = (kl_loss(logprobs, rollout.ref[own], old, settings.kl_gradient) * weight).sum()
-            loss = loss + settings.kl_coef * kl
-            sums["kl_loss"] += float(kl.detach())
-        loss.backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            sums["policy_loss"] += float((per_token * weight).sum())
-            sums["clipped"] += float(clipped.float().sum()) / len(mine)
-            sums["approx_kl"] += float(kl_k3(old, logprobs).sum()) / len(mine)
-        loop.compute.add(policy.train_flops(packed), packed.size)
-    return sums
+    weights[mine] = token_weights(rollout.packed.counts[own], kept[own], variant.normalize, settings.max_new_tokens)
+    return weights[part.tokens], len(mine)
 
 
 def _kept(rollout: Rollout, advantages: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:

@@ -15,18 +15,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from kilter.errors import DataError
+from kilter.errors import DataError, SettingsError
 from kilter.judges import Candidate, Comparison, Judge
-from kilter.models import Item, LanguageModel, packed_logprobs
-from kilter.training.guards import require_entropy, require_finite
+from kilter.models import Item, LanguageModel
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
-from kilter.training.overoptimization import Watch, length_cost
+from kilter.training.overoptimization import Monitor, length_cost
 from kilter.training.policy import Policy
 from kilter.training.preference_losses import dpo_loss, hinge_loss, ipo_loss
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
-from kilter.training.rollout import Rollout, RolloutSettings, agreement, micro_packs, minibatches
-from kilter.training.rollout_loop import Observe, improve_by_rollouts
+from kilter.training.rollout import Rollout, RolloutSettings
+from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, update_policy
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
@@ -64,8 +63,11 @@ def train_online_dpo(
 
     Raises:
         DataError: there are no prompts, one leaves no room for a response, or the judge gave no valid answer.
+        SettingsError: a cost of length with a judge that gives no reward.
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy.
     """
+    if isinstance(judge, Judge) and settings.length_coef:
+        raise SettingsError("length_coef is taken from a reward, and this judge compares without one; leave it out.")
     rewards = None if isinstance(judge, Judge) else as_weighted(judge)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
     check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
@@ -77,8 +79,8 @@ def train_online_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    optimizer, watch = Optimizer(policy.parameters(), settings, settings.updates), Watch(policy, settings)
-    loop = Loop(folder, "online-dpo", settings.steps, identity, {"optimizer": optimizer, "best": watch}, progress,
+    optimizer, monitor = Optimizer(policy.parameters(), settings, settings.updates), Monitor(policy, settings)
+    loop = Loop(folder, "online-dpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds)  # fmt: skip
 
     def choose(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
@@ -88,10 +90,12 @@ def train_online_dpo(
         return _rewarded(rewards or [], rollout, given, settings)
 
     def improve(rollout: Rollout, pairs: Tensor, step: int) -> dict[str, float]:
-        return _improve(policy, rollout, pairs, settings, step, optimizer, loop)
+        return update_policy(
+            policy, rollout, settings, step, optimizer, loop, lambda part: _backward(part, rollout, pairs, settings)
+        )
 
     return improve_by_rollouts(
-        loop, policy, reference, encoded, settings, choose, improve, watch, observe, score=not settings.on_policy
+        loop, policy, reference, encoded, settings, choose, improve, monitor, observe, score=not settings.on_policy
     )
 
 
@@ -131,52 +135,15 @@ def _judged(
     return torch.tensor(pairs), {"ties": ties}
 
 
-def _improve(
-    policy: Policy, rollout: Rollout, pairs: Tensor, settings: OnlineDPOSettings, step: int, optimizer: Optimizer,
-    loop: Loop,
-) -> dict[str, float]:  # fmt: skip
-    """Update the policy on minibatches of whole prompts."""
-    sums: dict[str, float] = {}
-    updates = list(minibatches(len(rollout.items), settings, step))
-    for number, chosen in updates:
-        metrics = _update(policy, rollout, pairs, chosen, settings, loop)
-        require_finite("loss", metrics["loss"], step)
-        if settings.on_policy:
-            require_entropy(metrics["entropy"], settings.min_entropy, step)
-        metrics["grad_norm"] = optimizer.step(number)
-        for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value / len(updates)
-    return sums
-
-
-def _update(
-    policy: Policy, rollout: Rollout, pairs: Tensor, chosen: Sequence[int], settings: OnlineDPOSettings, loop: Loop
-) -> dict[str, float]:
-    """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
-    tokens, responses = rollout.ranges()
-    mine = sum(len(tokens[number]) for number in chosen)
-    decided = max(int((pairs[list(chosen)] >= 0).all(1).sum()), 1)
-    sums = dict.fromkeys(("loss", "margin"), 0.0)
-    place = {int(one): number for number in chosen for one in responses[number]}
-    for packed, own, own_responses in micro_packs(rollout, chosen, settings):
-        with policy.active():
-            logprobs, entropy = packed_logprobs(
-                policy.lm, packed, temperature=settings.temperature, entropy=settings.on_policy
-            )
-        if settings.on_policy:
-            shown = agreement(logprobs, rollout.sampled[own], mine) | {"entropy": float(entropy.sum()) / mine}
-            for key, value in shown.items():
-                sums[key] = sums.get(key, 0.0) + value
-        ratio = packed.summed(logprobs - rollout.ref[own])
-        if settings.loss == "ipo":
-            ratio = ratio / packed.counts.clamp(min=1)
-        numbers = [place[int(one)] for one in own_responses[:: settings.samples]]
-        groups, some = ratio.view(-1, settings.samples), pairs[numbers].to(ratio.device)
-        kept = some[:, 0] >= 0
-        better, worse = groups.gather(1, some.clamp(min=0))[kept].unbind(1)
-        loss = LOSSES[settings.loss](better, worse, settings.beta).sum() / decided
-        loss.backward()  # type: ignore[no-untyped-call]
-        sums["loss"] += float(loss.detach())
-        sums["margin"] += float((better - worse).detach().sum()) / decided
-        loop.compute.add(policy.train_flops(packed), packed.size)
-    return sums
+def _backward(part: Part, rollout: Rollout, pairs: Tensor, settings: OnlineDPOSettings) -> dict[str, float]:
+    """Add the gradient of a part of a minibatch."""
+    decided = max(int((pairs[list(part.chosen)] >= 0).all(1).sum()), 1)
+    ratio = part.packed.summed(part.logprobs - rollout.ref[part.tokens])
+    if settings.loss == "ipo":
+        ratio = ratio / part.packed.counts.clamp(min=1)
+    some = pairs[part.responses[:: settings.samples].cpu() // settings.samples].to(ratio.device)
+    kept = some[:, 0] >= 0
+    better, worse = ratio.view(-1, settings.samples).gather(1, some.clamp(min=0))[kept].unbind(1)
+    loss = LOSSES[settings.loss](better, worse, settings.beta).sum() / decided
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {"loss": float(loss.detach()), "margin": float((better - worse).detach().sum()) / decided}

@@ -24,7 +24,7 @@ WINDOW = 5  # steps that are averaged: one step's judgments are few
 DOUBT = 4.5  # standard errors: the best of many windows is compared at every step; noise alone does so in 1 of 50 runs
 
 
-class Watch:
+class Monitor:
     """Looks at every step before the update, and says when to stop; its state is the best policy so far."""
 
     def __init__(self, policy: Policy, settings: RolloutSettings) -> None:
@@ -47,17 +47,17 @@ class Watch:
             seen: what `observe` returned of them.
 
         Raises:
-            SettingsError: the judge to watch is not among what `observe` returned.
+            SettingsError: the judge to monitor is not among what `observe` returned.
         """
         wanted = self._settings.stop_kl
         if wanted is not None and metrics["kl"] > wanted:
             loop.stop(f"KL of {metrics['kl']:.1f} nats per response, beyond stop_kl")
-        name = self._settings.watch
+        name = self._settings.monitor
         if name is None:
             return {}
         if name not in seen:
             raise SettingsError(
-                f"watch names '{name}', but observe returned {', '.join(seen) or 'nothing'}. Name one of those, or "
+                f"monitor names '{name}', but observe returned {', '.join(seen) or 'nothing'}. Name one of those, or "
                 "give an observe function that judges the responses."
             )
         judged = [row[name] for row in loop.rows] + [float(seen[name])]
@@ -77,10 +77,19 @@ class Watch:
             if str(place) in self._best:
                 parameter.copy_(self._best[str(place)])
 
+    def kept_row(self, loop: Loop) -> dict[str, float]:
+        """The metrics of the policy that `restore` leaves, of the responses that it gave, or else of the last step."""
+        return loop.rows[self._kept(loop)] if self._best else loop.rows[-1]
+
+    def _kept(self, loop: Loop) -> int:
+        return best_window([row[str(self._settings.monitor)] for row in loop.rows]) - 1
+
     def result(self, loop: Loop) -> dict[str, float | str]:
         """What is told of the whole run."""
         hacked = [row["step"] for row in loop.rows if row.get("hacking")]
         found: dict[str, float | str] = {"hacking_from_step": hacked[0]} if hacked else {}
+        if self._best:
+            found["kept_step"] = self._kept(loop)
         return found | ({"stopped": loop.stopped} if loop.stopped else {})
 
 
@@ -109,9 +118,6 @@ def length_cost(rollout: Rollout, settings: RolloutSettings) -> Tensor:
     return settings.length_coef * rollout.packed.counts / settings.max_new_tokens
 
 
-def kl_coef_at(start: float, settings: RolloutSettings, step: int) -> float:
-    """Weight of the KL penalty at `step`: from `start` it goes linearly to kl_coef_end, if that is given."""
-    if settings.kl_coef_end is None:
-        return start
-    share = step / max(settings.steps - 1, 1)
-    return start + share * (settings.kl_coef_end - start)
+def linear(start: float, end: float | None, step: int, steps: int) -> float:
+    """What goes linearly from `start` at step 0 to `end` at the last one, at `step`; without an end it stays."""
+    return start if end is None else start + step / max(steps - 1, 1) * (end - start)

@@ -40,7 +40,7 @@ from kilter.training.losses import (
     whiten,
 )
 from kilter.training.optimizer import Optimizer
-from kilter.training.overoptimization import Watch, kl_coef_at, length_cost
+from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
 from kilter.training.rewards import as_weighted, described
 from kilter.training.rollout import (
@@ -64,6 +64,7 @@ class PPOSettings(RolloutSettings):
     gamma: float = Field(1.0, gt=0, le=1, description="Discount.")
     lam: float = Field(0.95, ge=0, le=1, description="GAE's lambda.")
     kl_coef: float = Field(0.05, ge=0, description="Weight of the KL penalty in the reward.")
+    kl_coef_end: float | None = Field(None, ge=0, description="Let kl_coef go linearly to this; null: constant.")
     kl_target: float | None = Field(None, gt=0, description="Adapt kl_coef towards this KL per response; null: fixed.")
     kl_horizon: int = Field(10_000, ge=1, description="Episodes over which the adaptive coefficient reacts.")
     no_eos_score: float = Field(-1.0, description="Score of a response that was cut off.")
@@ -137,14 +138,14 @@ def train_ppo(
         "policy": Optimizer(models.policy.parameters(), settings, settings.updates, **adam),
         "value": Optimizer(models.value.parameters(), settings, settings.updates, lr=settings.value_lr, **adam),
     }
-    watch = Watch(models.policy, settings)
-    kept: dict[str, Stateful] = {**optimizers, "best": watch}
+    monitor = Monitor(models.policy, settings)
+    kept: dict[str, Stateful] = {**optimizers, "best": monitor}
     loop = Loop(folder, "ppo", settings.steps, identity, kept, progress, settings.checkpoint_seconds)
     loop.counters.update(kl_coef=settings.kl_coef)
 
-    def judge(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Estimates, dict[str, float]]:
+    def estimate(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Estimates, dict[str, float]]:
         if settings.kl_coef_end is not None:
-            loop.counters["kl_coef"] = kl_coef_at(settings.kl_coef, settings, step)
+            loop.counters["kl_coef"] = linear(settings.kl_coef, settings.kl_coef_end, step, settings.steps)
         return _estimate(models, rollout, settings, step, loop)
 
     def improve(rollout: Rollout, estimates: Estimates, step: int) -> dict[str, float]:
@@ -155,7 +156,9 @@ def train_ppo(
         metrics = _improve(models, rollout, estimates, texts, settings, step, optimizers, loop)
         return {**metrics, "kl_coef": loop.counters["kl_coef"]}
 
-    return improve_by_rollouts(loop, models.policy, models.reference, prompts, settings, judge, improve, watch, observe)
+    return improve_by_rollouts(
+        loop, models.policy, models.reference, prompts, settings, estimate, improve, monitor, observe
+    )
 
 
 @torch.no_grad()

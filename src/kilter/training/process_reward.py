@@ -22,12 +22,11 @@ from kilter.errors import DataError, ModelError
 from kilter.models import Item, LanguageModel, Packed, micro_batches, pack
 from kilter.models.scalar import PROCESS_FILE, ScalarModel
 from kilter.training.guards import require_finite
-from kilter.training.loop import Loop, Progress, finished_result, no_progress, write_json
-from kilter.training.optimizer import Optimizer
-from kilter.training.policy import Policy
+from kilter.training.loop import Loop, Progress, no_progress, write_json
 from kilter.training.rewards import Prompt
+from kilter.training.scalar_run import ScalarSettings, run_scalar, scalar_optimizers
 from kilter.training.seeds import batch_indices
-from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
+from kilter.training.settings import weights_digest
 from kilter.training.sft import check_lengths
 
 Combine = Literal["min", "product", "last"]
@@ -52,16 +51,10 @@ def stepped(lm: LanguageModel, prompt: Prompt, steps: Sequence[str], labels: Seq
     return SteppedItem(Item(lm.encode_prompt(prompt), [tokens]), tuple(ends), tuple(labels))
 
 
-class ProcessRewardSettings(OptimizerSettings):
+class ProcessRewardSettings(ScalarSettings):
     """Process-reward training."""
 
-    lr: float = Field(2e-4, gt=0, description="Peak learning rate of the adapter.")
-    head_lr_factor: float = Field(10.0, gt=0, description="The read-out starts at zero and learns this much faster.")
-    epochs: float = Field(1.0, gt=0, description="Passes over the solutions.")
-    batch_size: int = Field(16, ge=1, description="Solutions per update, with all their steps.")
-    layers: int | None = Field(None, ge=1, description="Read out after this many decoder layers; null means all.")
     combine: Combine = Field("min", description="A solution's reward: of its worst step, of all, or of the last.")
-    lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
 
 @dataclass
@@ -101,7 +94,7 @@ class ProcessRewardModel:
             case "product":
                 return float(torch.tensor(steps).prod())
 
-    def content(self) -> object:
+    def fingerprint_content(self) -> object:
         """What it is, for a run's fingerprint."""
         return [weights_digest(self.model.parameters()), self.model.layers, self.combine]
 
@@ -147,22 +140,11 @@ def train_process_reward(
     labels = [label for one in items for label in one.labels]
     if not labels or min(labels) == max(labels):
         raise DataError("All steps have the same label, so nothing can be learned. Give right steps and wrong ones.")
-    former = lm.adapters.active
-    policy = Policy.create(lm, "process", settings.lora, settings.seed)
-    try:
-        model = ScalarModel.create(lm, policy.adapter, settings.layers)
-        described = [[[vars(one.item), one.ends, one.labels] for one in part] for part in (items, heldout)]
-        start = [str(lm.dtype), weights_digest(policy.parameters())]
-        identity = fingerprint("process", settings, described, lm.weights_hash, start)
-        done = finished_result(folder, identity)
-        if done is None:
-            done = _train(model, items, settings, folder, identity, progress, heldout)
-        else:
-            policy.load(folder / "model")
-            model.take_head(folder / "model")
-    finally:
-        if policy.adapter is not None:
-            lm.adapters.activate(former)
+    data = [[[vars(one.item), one.ends, one.labels] for one in part] for part in (items, heldout)]
+    model, done = run_scalar(
+        lm, "process", settings, folder, "last", data,
+        lambda model, identity: _train(model, items, settings, folder, identity, progress, heldout),
+    )  # fmt: skip
     return ProcessRewardModel(model, settings.combine), done
 
 
@@ -170,12 +152,8 @@ def _train(
     model: ScalarModel, items: Sequence[SteppedItem], settings: ProcessRewardSettings, folder: Path, identity: str,
     progress: Progress, heldout: Sequence[SteppedItem],
 ) -> dict[str, Any]:  # fmt: skip
-    steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
-    head, *body = model.parameters()
-    optimizers = {
-        "body": Optimizer(body, settings, steps),
-        "head": Optimizer([head], settings, steps, lr=settings.lr * settings.head_lr_factor),
-    }
+    steps = settings.updates(len(items))
+    optimizers = scalar_optimizers(model, settings, steps)
     loop = Loop(folder, "process", steps, identity, optimizers, progress, settings.checkpoint_seconds)
     for step in loop.steps():
         batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]

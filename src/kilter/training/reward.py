@@ -20,33 +20,25 @@ from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, micro_batches, pack
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
-from kilter.training.loop import Loop, Progress, finished_result, no_progress
+from kilter.training.loop import Loop, Progress, no_progress
 from kilter.training.losses import preference_loss
-from kilter.training.optimizer import Optimizer
 from kilter.training.pairs import Pairs, RankedItem, contents
-from kilter.training.policy import Policy
+from kilter.training.scalar_run import ScalarSettings, run_scalar, scalar_optimizers
 from kilter.training.seeds import batch_indices
-from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
 
 ADAPTER = "reward"
 
 
-class RewardSettings(OptimizerSettings):
+class RewardSettings(ScalarSettings):
     """Reward-model training."""
 
-    lr: float = Field(2e-4, gt=0, description="Peak learning rate of the adapter.")
-    head_lr_factor: float = Field(10.0, gt=0, description="The read-out starts at zero and learns this much faster.")
-    epochs: float = Field(1.0, gt=0, description="Passes over the comparisons; InstructGPT found one best.")
-    batch_size: int = Field(16, ge=1, description="Prompts per update, with all their responses.")
-    layers: int | None = Field(None, ge=1, description="Read out after this many decoder layers; null means all.")
     pooling: Pooling = Field("mean", description="A score is read from the mean over the response, or its last token.")
     probe: bool = Field(True, description="Start from a linear probe on the frozen trunk instead of from zero.")
     smoothing: float = Field(0.05, ge=0, lt=0.5, description="Assumed share of labels that are the wrong way round.")
     ties: float = Field(
         0.0, ge=0, lt=1, description="Share of ties expected between equally good responses; 0 leaves ties out."
     )
-    lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
 
 def train_reward(
@@ -77,35 +69,18 @@ def train_reward(
     if not any(one.pairs for one in items):
         raise DataError("No comparison prefers one response over another: all are ties, so nothing can be learned.")
     items = [one for one in items if one.pairs or (settings.ties and one.ties)]
-    former = lm.adapters.active
-    policy = Policy.create(lm, ADAPTER, settings.lora, settings.seed)
-    try:
-        model = ScalarModel.create(lm, policy.adapter, settings.layers, settings.pooling)
-        described = [contents(items), contents(heldout)]
-        start = [str(lm.dtype), weights_digest(policy.parameters())]
-        identity = fingerprint("reward", settings, described, lm.weights_hash, start)
-        done = finished_result(folder, identity)
-        if done is None:
-            done = _train(model, items, settings, folder, identity, progress, heldout)
-        else:
-            policy.load(folder / "model")
-            model.take_head(folder / "model")
-    finally:
-        if policy.adapter is not None:
-            lm.adapters.activate(former)
-    return model, done
+    return run_scalar(
+        lm, ADAPTER, settings, folder, settings.pooling, [contents(items), contents(heldout)],
+        lambda model, identity: _train(model, items, settings, folder, identity, progress, heldout),
+    )  # fmt: skip
 
 
 def _train(
     model: ScalarModel, items: Sequence[RankedItem], settings: RewardSettings, folder: Path, identity: str,
     progress: Progress, heldout: Sequence[RankedItem],
 ) -> dict[str, Any]:  # fmt: skip
-    steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
-    head, *body = model.parameters()
-    optimizers = {
-        "body": Optimizer(body, settings, steps),
-        "head": Optimizer([head], settings, steps, lr=settings.lr * settings.head_lr_factor),
-    }
+    steps = settings.updates(len(items))
+    optimizers = scalar_optimizers(model, settings, steps)
     loop = Loop(folder, "reward", steps, identity, optimizers, progress, settings.checkpoint_seconds)
     for step in loop.steps():
         if step == 0 and settings.probe:

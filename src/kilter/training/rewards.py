@@ -61,8 +61,8 @@ def content_of(reward: Callable[..., object] | RewardModel) -> object:
     if isinstance(reward, ScalarModel):
         return [weights_digest(reward.parameters()), reward.layers, reward.pooling, reward.mean, reward.std]
     owner = getattr(reward, "__self__", reward)
-    if hasattr(owner, "content"):  # a model that judges
-        return owner.content()
+    if hasattr(owner, "fingerprint_content"):  # a model that judges
+        return owner.fingerprint_content()
     try:
         return inspect.getsource(reward)
     except (OSError, TypeError):  # typed at a prompt, or an object that can be called
@@ -105,15 +105,7 @@ def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: 
     Raises:
         DataError: it failed, gave the wrong number of values, or something that is not a finite number.
     """
-    try:
-        given: object = reward(list(prompts), list(texts))
-    except Exception as error:
-        raise DataError(
-            f"The reward '{name}' failed with {type(error).__name__}: {error}. It is called as reward(prompts, "
-            "responses) with two lists of the same length; KILTER_DEBUG=1 shows where it failed."
-        ) from error
-    if isinstance(given, Tensor):
-        given = given.tolist()
+    given = called(f"reward '{name}'", lambda: reward(list(prompts), list(texts)), "reward(prompts, responses)")
     if not isinstance(given, Sequence) or len(given) != len(texts):
         what = f"{len(given)} values" if isinstance(given, Sequence) else f"a {type(given).__name__}"
         raise DataError(
@@ -127,3 +119,19 @@ def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: 
                 "number; give a low one to a response that cannot be judged."
             )
     return [float(value) for value in given]
+
+
+def called(what: str, call: Callable[[], object], form: str) -> object:
+    """What a user's function returns, a tensor as lists.
+
+    Raises:
+        DataError: it failed; `what` names it, `form` says how it is called.
+    """
+    try:
+        given = call()
+    except Exception as error:
+        raise DataError(
+            f"The {what} failed with {type(error).__name__}: {error}. It is called as {form} with two lists of the "
+            "same length; KILTER_DEBUG=1 shows where it failed."
+        ) from error
+    return given.tolist() if isinstance(given, Tensor) else given

@@ -33,16 +33,15 @@ class RolloutSettings(OptimizerSettings):
     max_kl: float = Field(60.0, gt=0, description="Stop when the KL per response exceeds this.")
     min_entropy: float = Field(0.02, ge=0, description="Stop when the entropy per token falls below this.")
     stop_kl: float | None = Field(None, gt=0, description="End the run, policy kept, beyond this KL per response.")
-    watch: str | None = Field(None, description="Held-out judge among what observe returns: names reward hacking.")
+    monitor: str | None = Field(None, description="Held-out judge among what observe returns: names reward hacking.")
     patience: int | None = Field(None, ge=1, description="End, best policy kept, so long after the judge's best steps.")
     length_coef: float = Field(0.0, description="Taken from the reward of a response of full length; less of shorter.")
-    kl_coef_end: float | None = Field(None, ge=0, description="Let kl_coef go linearly to this; null: constant.")
     lora: LoraSettings | None = Field(LoraSettings(), description="Adapter settings; null trains every weight.")
 
     @model_validator(mode="after")
-    def _watched(self) -> RolloutSettings:
-        if self.patience is not None and self.watch is None:
-            raise ValueError("patience has no effect without watch; name the held-out judge there")
+    def _monitored(self) -> RolloutSettings:
+        if self.patience is not None and self.monitor is None:
+            raise ValueError("patience has no effect without monitor; name the held-out judge there")
         return self
 
     @property

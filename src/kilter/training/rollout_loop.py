@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kilter.models import Response
+from torch import Tensor
+
+from kilter.models import Packed, Response, packed_logprobs
+from kilter.training.guards import require_entropy, require_finite
 from kilter.training.loop import Loop
-from kilter.training.overoptimization import Watch
+from kilter.training.optimizer import Optimizer
+from kilter.training.overoptimization import Monitor
 from kilter.training.policy import Policy
-from kilter.training.rollout import Rollout, RolloutSettings, read_rollout, sample_responses
+from kilter.training.rollout import (
+    Rollout,
+    RolloutSettings,
+    agreement,
+    micro_packs,
+    minibatches,
+    read_rollout,
+    sample_responses,
+)
 from kilter.training.seeds import batch_indices, derive_seed
 
 Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
 """Called with (step, numbers of the prompts, their responses); what it returns is logged and never trained on."""
 
-Judged = TypeVar("Judged")
-Judge = Callable[[Rollout, Sequence[int], int], tuple[Judged, Mapping[str, float]]]
-"""What an algorithm makes of (rollout, numbers of the prompts, step) before it learns; and metrics with the reward."""
-Improve = Callable[[Rollout, Judged, int], Mapping[str, float]]
-"""The update: (rollout, what was judged, step) to metrics."""
+Signal = TypeVar("Signal")
+Estimate = Callable[[Rollout, Sequence[int], int], tuple[Signal, Mapping[str, float]]]
+"""What an algorithm will learn from, made of (rollout, numbers of the prompts, step); and metrics with the reward."""
+Improve = Callable[[Rollout, Signal, int], Mapping[str, float]]
+"""The update: (rollout, what it learns from, step) to metrics."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """As much of a minibatch as memory holds at once.
+
+    Attributes:
+        chosen: numbers of the minibatch's items.
+        packed: some of these items.
+        tokens, responses: where theirs are among the rollout's M and R.
+        logprobs: of the part's tokens under the policy that learns, with gradient.
+    """
+
+    chosen: Sequence[int]
+    packed: Packed
+    tokens: Tensor
+    responses: Tensor
+    logprobs: Tensor
+
+
+Backward = Callable[[Part], dict[str, float]]
+"""Adds the gradient of a part's share of the loss; returns the part's shares of the minibatch's metrics."""
 
 
 def improve_by_rollouts(
     loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
-    judge: Judge[Judged], improve: Improve[Judged], watch: Watch, observe: Observe | None, *, score: bool = True,
+    estimate: Estimate[Signal], improve: Improve[Signal], monitor: Monitor, observe: Observe | None, *,
+    score: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Do the steps of `loop`, save the policy in `loop.folder/model`, and return the run's result.
 
@@ -38,16 +74,62 @@ def improve_by_rollouts(
         responses = sample_responses(policy, chosen, settings, step, loop)
         seen = observe(step, numbers, responses) if observe is not None else {}
         rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
-        judged, more = judge(rollout, numbers, step)
+        signal, more = estimate(rollout, numbers, step)
         metrics |= more
-        metrics |= watch.look(loop, metrics, seen)
+        metrics |= monitor.look(loop, metrics, seen)
         if not loop.stopped:  # else the responses were this policy's, and it stays as it is
-            metrics |= improve(rollout, judged, step)
+            metrics |= improve(rollout, signal, step)
         loop.log({**metrics, **seen}, step)
         if loop.stopped:
             break
-    watch.restore()
+    monitor.restore()
     policy.save(loop.folder / "model")
-    last = loop.rows[-1]
-    shown = {key: last[key] for key in ("reward", "kl", "entropy", "length") if key in last}
-    return loop.finish(shown | watch.result(loop))
+    row = monitor.kept_row(loop)
+    shown = {key: row[key] for key in ("reward", "kl", "entropy", "length") if key in row}
+    return loop.finish(shown | monitor.result(loop))
+
+
+def update_policy(
+    policy: Policy, rollout: Rollout, settings: RolloutSettings, step: int, optimizer: Optimizer, loop: Loop,
+    backward: Backward,
+) -> dict[str, float]:  # fmt: skip
+    """Improve the policy alone, on minibatches of whole prompts; the mean of each metric over the updates.
+
+    Raises:
+        TrainingStopped: a metric that is a loss is not finite, or the entropy has collapsed.
+    """
+    sums: dict[str, float] = {}
+    updates = list(minibatches(len(rollout.items), settings, step))
+    for number, chosen in updates:
+        metrics = accumulate(policy, rollout, settings, chosen, loop, backward)
+        for name in metrics:
+            if name.endswith("loss"):
+                require_finite(name, metrics[name], step)
+        if settings.on_policy:
+            require_entropy(metrics["entropy"], settings.min_entropy, step)
+        metrics["grad_norm"] = optimizer.step(number)
+        for key, value in metrics.items():
+            sums[key] = sums.get(key, 0.0) + value / len(updates)
+    return sums
+
+
+def accumulate(
+    policy: Policy, rollout: Rollout, settings: RolloutSettings, chosen: Sequence[int], loop: Loop, backward: Backward
+) -> dict[str, float]:
+    """Add up the gradients of one minibatch; `chosen` are the numbers of its items."""
+    sums: dict[str, float] = {}
+    tokens, _ = rollout.ranges()
+    size = sum(len(tokens[number]) for number in chosen)
+    for packed, own, responses in micro_packs(rollout, chosen, settings):
+        with policy.active():
+            logprobs, entropy = packed_logprobs(
+                policy.lm, packed, temperature=settings.temperature, entropy=settings.on_policy
+            )
+        metrics = backward(Part(chosen, packed, own, responses, logprobs))
+        if settings.on_policy:
+            metrics = {**metrics, **agreement(logprobs, rollout.sampled[own], size)}
+            metrics["entropy"] = float(entropy.sum()) / size
+        for key, value in metrics.items():
+            sums[key] = sums.get(key, 0.0) + value
+        loop.compute.add(policy.train_flops(packed), packed.size)
+    return sums

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from kilter.errors import DataError
 from kilter.models import LanguageModel
 from kilter.training.group_losses import returns_to_go
-from kilter.training.rewards import Prompt
+from kilter.training.rewards import Prompt, called
 from kilter.training.rollout import Rollout
 
 StepReward = Callable[[list[Prompt], list[list[str]]], Sequence[Sequence[float]]]
@@ -43,28 +45,33 @@ def step_rewards(
     `prompts` [R] are as the user gave them.
 
     Raises:
-        DataError: the reward did not give one number per step.
+        DataError: the reward failed, or did not give one finite number per step.
     """
     cut = [cut_into_steps(lm, one.tokens) for one in rollout.responses]
-    given = reward(list(prompts), [steps for steps, _ in cut])
+    given = called("step reward", lambda: reward(list(prompts), [steps for steps, _ in cut]), "reward(prompts, steps)")
     per_token = torch.zeros(len(rollout.old))
     ends = torch.zeros(len(rollout.old), dtype=torch.bool)
     first = 0
-    if len(given) != len(cut):
-        raise DataError(f"The step reward gave values for {len(given)} of {len(cut)} responses; each needs a list.")
+    if not isinstance(given, Sequence) or len(given) != len(cut):
+        what = f"{len(given)} lists" if isinstance(given, Sequence) else f"a {type(given).__name__}"
+        raise DataError(f"The step reward gave {what} for {len(cut)} responses; each needs a list of numbers.")
     for (steps, places), values, response in zip(cut, given, rollout.responses, strict=True):
-        if len(values) != len(steps):
+        if not isinstance(values, Sequence) or len(values) != len(steps):
+            what = f"{len(values)} values" if isinstance(values, Sequence) else repr(values)
             raise DataError(
-                f"The step reward gave {len(values)} values for {len(steps)} steps of the response "
+                f"The step reward gave {what} for {len(steps)} steps of the response "
                 f"{response.text[:60]!r}. It is called as reward(prompts, steps) and must return for each response one "
                 "number per step."
             )
         for place, value in zip(places, values, strict=True):
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise DataError(
+                    f"The step reward gave {value!r} for a step of the response {response.text[:60]!r}. Every step "
+                    "needs a finite number."
+                )
             per_token[first + place] = float(value)
             ends[first + place] = True
         first += len(response.tokens)
-    if not bool(torch.isfinite(per_token).all()):
-        raise DataError("The step reward gave a value that is not a finite number.")
     return per_token.to(rollout.old.device), ends.to(rollout.old.device)
 
 
