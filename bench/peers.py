@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import torch
-from work import BATCH, GRPO_PROMPTS, GRPO_SAMPLES, GRPO_TOKENS, LR, Pair, Result, length_reward
+from work import BATCH, GRPO_SAMPLES, GRPO_TOKENS, LONG_TOKENS, LR, Pair, Result, length_reward
 
 
 def _arguments(cls: Any, folder: str, **more: Any) -> Any:
@@ -102,27 +102,32 @@ def dpo(model: str, pairs: list[Pair]) -> Result:
         return _train(trainer, len(pairs))
 
 
-def grpo(model: str, pairs: list[Pair]) -> Result:
-    """trl's GRPOTrainer: one step of 16 prompts, 8 completions of exactly 48 tokens each."""
+def grpo(model: str, pairs: list[Pair], tokens: int = GRPO_TOKENS) -> Result:
+    """trl's GRPOTrainer: one step, 8 completions of exactly so many tokens for each prompt."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = [{"prompt": tokenizer.decode(one.prompt)} for one in pairs[:GRPO_PROMPTS]]
+    rows = [{"prompt": tokenizer.decode(one.prompt)} for one in pairs]
     lm = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    completions = GRPO_PROMPTS * GRPO_SAMPLES
+    completions = len(pairs) * GRPO_SAMPLES
     with tempfile.TemporaryDirectory() as folder:
         arguments = _arguments(
             GRPOConfig, folder, per_device_train_batch_size=completions // 4, gradient_accumulation_steps=4,
-            num_generations=GRPO_SAMPLES, max_completion_length=GRPO_TOKENS, beta=0.04, max_steps=1, loss_type="grpo",
-            generation_kwargs={"min_new_tokens": GRPO_TOKENS},
+            num_generations=GRPO_SAMPLES, max_completion_length=tokens, beta=0.04, max_steps=1, loss_type="grpo",
+            generation_kwargs={"min_new_tokens": tokens},
         )  # fmt: skip
         trainer = GRPOTrainer(
             lm, reward_funcs=length_reward, args=arguments, train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
         )  # fmt: skip
         return _train(trainer, completions)
+
+
+def grpo_long(model: str, pairs: list[Pair]) -> Result:
+    """The same with prompts of 200 tokens and completions of 64."""
+    return grpo(model, pairs, LONG_TOKENS)
 
 
 def sampling(model: str, prompts: list[list[int]], new_tokens: int) -> Result:

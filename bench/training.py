@@ -18,19 +18,23 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROWS = {
-    "sft": ("examples/s", "trl 1.16 SFTTrainer", 3.0),
-    "reward": ("pairs/s", "trl 1.16 RewardTrainer", 2.0),
+    "sft": ("examples/s", "trl 1.16 SFTTrainer", 4.5),
+    "reward": ("pairs/s", "trl 1.16 RewardTrainer", 3.5),
     "dpo": ("pairs/s", "trl 1.16 DPOTrainer", 7.0),
     "grpo": ("completions/s", "trl 1.16 GRPOTrainer", 6.0),
-    "sampling-1": ("tokens/s", "transformers generate", None),
-    "sampling-8": ("tokens/s", "transformers generate", None),
-    "sampling-32": ("tokens/s", "transformers generate", 2.0),
+    "grpo-long": ("completions/s", "trl 1.16 GRPOTrainer", 6.0),
+    "ppo": ("completions/s", "plain transformers, bench/plain_ppo.py", 4.0),
+    "sampling-1": ("tokens/s", "transformers generate", 3.0),
+    "sampling-8": ("tokens/s", "transformers generate", 4.0),
+    "sampling-32": ("tokens/s", "transformers generate", 4.0),
 }
 WORK = {
     "sft": "SFT, 64 hh-rlhf examples of at most 256 tokens, batch 8, every weight",
     "reward": "reward model, the same 64 pairs, batch 8, every weight",
     "dpo": "DPO, the same 64 pairs, batch 8, every weight",
     "grpo": "GRPO, one step of 16 prompts, 8 completions of 48 tokens, beta 0.04, every weight",
+    "grpo-long": "GRPO, one step of 8 prompts of 200 tokens, 8 completions of 64, beta 0.04, every weight",
+    "ppo": "PPO-ptx, one step of 16 prompts, 4 completions of 48 tokens, 4 minibatches, every weight",
     "sampling-1": "sampling 64 tokens, batch 1",
     "sampling-8": "sampling 64 tokens, batch 8",
     "sampling-32": "sampling 64 tokens, batch 32",
@@ -71,7 +75,7 @@ def summarize(
 
     rows = [
         one(row, unit, "higher", "rate", ratios, target),
-        one(f"{row} memory", "bytes", "lower", "memory", memory, None),
+        one(f"{row} memory", "bytes", "lower", "memory", memory, 0.6),
     ]
     shares = [x["flops"] / x["seconds"] / x["peak"] for x in ours if x["flops"]]
     if shares:
