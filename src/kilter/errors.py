@@ -40,6 +40,12 @@ class StorageError(KilterError):
     exit_code = 6
 
 
+class ProcessError(KilterError):
+    """The processes of one run do not find or do not fit one another."""
+
+    exit_code = 9
+
+
 class RecordError(KilterError):
     """The record is damaged, or does not hold what was asked for."""
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kilter.errors import DataError
+from kilter.models import LanguageModel, packed_logprobs
 from kilter.models.pack import Item, micro_batches, pack, total_tokens
 
 TOKENS = st.lists(st.integers(0, 50), max_size=6)
@@ -120,9 +123,15 @@ def test_micro_batches_are_as_even_as_their_number_allows() -> None:
     assert micro_batches([30, 4, 4, 4], 10) == [[0], [1, 2], [3]]
 
 
-def test_nothing_to_pack_is_refused() -> None:
-    with pytest.raises(DataError, match="nothing to pack"):
-        pack([])
+def test_without_items_there_is_a_token_that_teaches_nothing(tiny_lm: Callable[..., LanguageModel]) -> None:
+    lm, packed = tiny_lm(), pack([])
+    assert (packed.size, packed.targets.numel(), packed.ends.numel()) == (1, 0, 0)
+    lm.model.requires_grad_(True)
+    (-packed_logprobs(lm, packed)[0].sum()).backward()
+    assert all(one.grad is not None and not one.grad.any() for one in lm.model.parameters())
+
+
+def test_an_item_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="Item 1 has neither prompt nor response"):
         pack([Item([1], [[2]]), Item([], [[]])])
 

@@ -70,7 +70,7 @@ def test_a_killed_run_neither_samples_nor_trains_twice(
 
     with pytest.raises(Killed):
         train_best_of_n(tiny_lm(), PROMPTS, shorter, settings, tmp_path / "killed", progress=kill)
-    monkeypatch.setattr(best_of_n, "sample", lambda *_, **__: pytest.fail("sampled again"))
+    monkeypatch.setattr(best_of_n, "sample_together", lambda *_, **__: pytest.fail("sampled again"))
     train_best_of_n(again, PROMPTS, shorter, settings, tmp_path / "killed")
     one, other = (lm.adapters.parameters(str(lm.adapters.active)) for lm in (whole, again))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

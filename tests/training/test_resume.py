@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from kilter.errors import SettingsError, StorageError
-from kilter.training import checkpoint, rollout
+from kilter.training import checkpoint, shares
 from kilter.training import loop as loops
 
 SCRIPT = Path(__file__).with_name("tiny_runs.py")
@@ -161,7 +161,7 @@ def test_a_finished_run_is_not_trained_again(
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("nothing should train or sample here")
 
-    monkeypatch.setattr(rollout, "sample", fail)
+    monkeypatch.setattr(shares, "sample", fail)
     result = tiny_runs.run(algorithm, base, folder, progress=fail)
     assert {**result, "seconds": None} == before[2]
     assert tiny_runs.outcome(folder)[1] == before[1]

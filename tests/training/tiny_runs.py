@@ -37,7 +37,7 @@ from kilter.training import (
     checkpoint,
     make_models,
     optimizer,
-    rollout,
+    shares,
     train_dpo,
     train_grpo,
     train_kto,
@@ -63,12 +63,15 @@ def tokens(seed: int, length: int) -> list[int]:
 
 
 def run(algorithm: str, base: Path, folder: Path, *, seed: int = 4, **hooks: Any) -> dict[str, Any]:
-    """Train a fresh copy of `base` with `algorithm` for four steps into `folder`, with a checkpoint after each."""
+    """Train a fresh copy of `base` with `algorithm` for four steps into `folder`, with a checkpoint after each.
+
+    `algorithm` alone trains adapters, with `_full` every weight in bfloat16, with `_float` every weight in float32.
+    """
     # A clock that stands still, as far as the loop can tell: every step is worth a checkpoint.
     loops.time = SimpleNamespace(monotonic=lambda: 0.0)  # type: ignore[attr-defined]
     name, _, full = algorithm.partition("_")
     settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if full else {"lr": 0.01})}
-    lm = load(base, dtype="bfloat16" if full else "float32")
+    lm = load(base, dtype="bfloat16" if full == "full" else "float32")
     result: dict[str, Any] = JOBS[name](lm, base, settings, folder, hooks)
     return result
 
@@ -88,7 +91,8 @@ def _reward(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, 
 
 
 def _ppo(lm: LanguageModel, base: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
-    trunk = lm if settings["lora"] is not None else load(base, dtype="bfloat16")
+    dtype: Any = "bfloat16" if lm.dtype == torch.bfloat16 else "float32"
+    trunk = lm if settings["lora"] is not None else load(base, dtype=dtype)
     trunk.adapters.add("reward", LoraConfig(2, 4.0, ("q_proj",)), torch.Generator().manual_seed(0))
     head = torch.nn.Parameter(0.3 * torch.randn(lm.hidden_size, generator=torch.Generator().manual_seed(1)))
     chosen = PPOSettings(
@@ -190,8 +194,8 @@ def arm(kill: str, number: int) -> dict[str, Any]:
     elif kill == "checkpoint":  # the new file is written beside the old one, not yet in its place
         checkpoint.os = SimpleNamespace(fsync=_at_call(number, os.fsync), getpid=os.getpid)  # type: ignore[attr-defined]
     elif kill == "sampling":  # in the middle of a response
-        plain = rollout.sample
-        rollout.sample = lambda *a, **k: plain(*a, **k, on_token=token)  # type: ignore[attr-defined]
+        plain = shares.sample
+        shares.sample = lambda *a, **k: plain(*a, **k, on_token=token)  # type: ignore[attr-defined]
         token = _at_call(number, lambda *_: None)
     elif kill == "rollout":  # responses are there, scores are not
         return {"observe": _at_call(number, lambda *_: {})}

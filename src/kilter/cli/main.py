@@ -15,8 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kilter import __version__
-from kilter.cli import environment
-from kilter.errors import KilterError, StorageError
+from kilter.cli import environment, together
+from kilter.errors import KilterError, SettingsError, StorageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 EXIT_CODES = """[bold]Exit codes[/bold]
@@ -28,6 +28,7 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   5  a run stopped itself: it diverged, collapsed or had nothing to learn
   6  the disk is full or not writable
   7  the record is damaged, or does not hold what was asked for
+  9  the processes of one run do not find or do not fit one another
 130  stopped by you (Ctrl-C); the same command goes on from there"""
 
 
@@ -64,6 +65,11 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that `args` begin with, and import it."""
         name, found, rest = super().resolve_command(ctx, args)
+        if together.started() and name != "train":
+            raise SettingsError(
+                f"'kilter {name}' works in one process, and torchrun started several. Start it alone; what several "
+                "processes do together is 'kilter train'."
+            )
         return name, _load(name) if name in _COMMANDS else found, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -121,8 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run `kilter` and return its exit code; every problem is one paragraph on stderr."""
     try:
-        command = typer.main.get_command(app)
-        code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
+        with together.working():
+            command = typer.main.get_command(app)
+            code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Exception as error:
         return _explain(error)
@@ -164,7 +171,7 @@ def _explain_end(cause: BaseException | None) -> int:
 
 
 def _print_error(message: str) -> None:
-    _print_paragraph(message, "Error: ")
+    _print_paragraph(message, f"Error{together.which()}: ")
 
 
 def _print_paragraph(message: str, prefix: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kilter.errors import ModelError
+from kilter.models import processes
 from kilter.models.language_model import LanguageModel
 from kilter.models.pack import Packed
 from kilter.models.scalar import PROCESS_FILE, ScalarModel
@@ -75,7 +76,8 @@ class RewardEnsemble:
         for name, member in zip(names, self.members, strict=True):
             member.save(folder / name)
         described = {"members": names, "combine": self.combine, "penalty": self.penalty}
-        (folder / FILE).write_text(json.dumps(described, indent=2) + "\n")
+        if processes.is_main():
+            (folder / FILE).write_text(json.dumps(described, indent=2) + "\n")
 
 
 RewardModel = ScalarModel | RewardEnsemble

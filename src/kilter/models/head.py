@@ -31,8 +31,7 @@ class _TokenLogprobs(torch.autograd.Function):
         rows, vocabulary = hidden.shape[0], weight.shape[0]
         keep = rows * vocabulary * hidden.element_size() <= KEEP_BYTES and any(ctx.needs_input_grad)
         work = torch.empty(2, min(rows, CACHE_ROWS), vocabulary, device=hidden.device)
-        stats = torch.zeros(3, rows, device=hidden.device)
-        logprobs, log_total, entropies = stats.unbind()
+        logprobs, log_total, entropies = (torch.zeros(rows, device=hidden.device) for _ in range(3))
         kept: list[Tensor] = []
         block = hidden.new_empty(min(rows, MATMUL_ROWS), vocabulary)
         for part in _chunks(0, rows, MATMUL_ROWS):

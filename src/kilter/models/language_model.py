@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from kilter.errors import ModelError
+from kilter.models import processes
 from kilter.models.attention import NAME as ATTENTION
 from kilter.models.lora import Adapters
 from kilter.models.norm import lighten_norms
 from kilter.models.pack import Packed
+from kilter.models.shard import compute_with, whole
 
 Dtype = Literal["auto", "bfloat16", "float32"]
+Computed = TypeVar("Computed")
 
 
 class Message(TypedDict):
@@ -40,6 +43,7 @@ class LanguageModel:
         name: what the user called it.
         path: the folder of its weights.
         adapters: LoRA adapters on the trunk.
+        compute_dtype: where it differs from that of the weights.
     """
 
     model: Any
@@ -47,6 +51,7 @@ class LanguageModel:
     name: str
     path: Path
     adapters: Adapters = field(init=False)
+    compute_dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         self.adapters = Adapters(self.model)
@@ -59,7 +64,7 @@ class LanguageModel:
     @property
     def dtype(self) -> torch.dtype:
         """The compute dtype of the trunk."""
-        return self.model.get_input_embeddings().weight.dtype  # type: ignore[no-any-return]
+        return self.compute_dtype or self.model.get_input_embeddings().weight.dtype
 
     @property
     def hidden_size(self) -> int:
@@ -129,6 +134,9 @@ class LanguageModel:
     def hidden_states(self, packed: Packed, layers: int | None = None) -> Tensor:
         """Final hidden states [N, D] of a packed row, with the active adapter.
 
+        Where the weights are divided over processes, it is to be called through `compute`, with all that reads the
+        head.
+
         Args:
             packed: the tokens, on the model's device.
             layers: stop after this many decoder layers (the final norm is applied all the same).
@@ -152,6 +160,22 @@ class LanguageModel:
             if whole is not None:
                 base.layers = whole
         return out.last_hidden_state[0]  # type: ignore[no-any-return]
+
+    def compute(self, compute: Callable[[], Computed]) -> Computed:
+        """What `compute` returns; all weights that it reads are whole then, wherever they are kept."""
+        return compute_with(self.model, compute)  # type: ignore[no-any-return]
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the whole model into `folder` in the precision it computes in; of several processes one writes."""
+        if self.compute_dtype is None:
+            self.model.save_pretrained(folder)
+            return
+        once = {name for name, _ in (*self.model.named_parameters(), *self.model.named_buffers())}  # not tied ones again
+        state = {
+            name: whole(one).to(self.dtype).cpu() for name, one in self.model.state_dict().items() if name in once
+        }
+        if processes.is_main():
+            self.model.save_pretrained(folder, state_dict=state)
 
     @property
     def base_name(self) -> str:

@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kilter.errors import ModelError, SettingsError
+from kilter.models import processes
+from kilter.models.shard import put, whole
 
 ALL_LINEAR = "all-linear"
 
@@ -187,17 +189,12 @@ class Adapters:
             self._switch.active = None
 
     def state(self, name: str) -> dict[str, Tensor]:
-        """Tensors of adapter `name` under peft's key names."""
-        tensors = {}
-        for path, layer in self._layers.items():
-            if name in layer.scales:
-                tensors[f"base_model.model.{path}.lora_A.weight"] = layer.a[name].detach()
-                tensors[f"base_model.model.{path}.lora_B.weight"] = layer.b[name].detach()
-        return tensors
+        """Tensors of adapter `name` under peft's key names, whole."""
+        return {key: whole(tensor) for key, tensor in self._own(name).items()}
 
     def load_state(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Copy `tensors` into adapter `name`; every tensor must be there and have its shape."""
-        own = self.state(name)
+        own = self._own(name)
         if own.keys() != tensors.keys():
             odd = sorted(own.keys() ^ tensors.keys())[:3]
             raise ModelError(f"The adapter's tensors do not fit this model (first differences: {', '.join(odd)}).")
@@ -207,7 +204,7 @@ class Adapters:
                     f"Adapter tensor {key} has shape {list(tensors[key].shape)}, this model needs "
                     f"{list(value.shape)}: the adapter was trained on another base model."
                 )
-            value.copy_(tensors[key])
+            put(value, tensors[key])
 
     def save(self, name: str, folder: Path, base: str, extra: dict[str, Any] | None = None) -> None:
         """Write adapter `name` into `folder` in peft's layout; `extra` goes into adapter_config.json too."""
@@ -230,8 +227,10 @@ class Adapters:
             **(extra or {}),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.contiguous() for key, value in self.state(name).items()},
-                  folder / "adapter_model.safetensors")  # fmt: skip
+        tensors = {key: value.contiguous() for key, value in self.state(name).items()}
+        if not processes.is_main():
+            return
+        save_file(tensors, folder / "adapter_model.safetensors")
         (folder / "adapter_config.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
 
     def load(self, name: str, folder: Path) -> dict[str, Any]:
@@ -269,6 +268,14 @@ class Adapters:
         self._layers.clear()
         self.configs.clear()
         self._switch.active = None
+
+    def _own(self, name: str) -> dict[str, Tensor]:
+        return {
+            f"base_model.model.{path}.lora_{half}.weight": tensor.detach()
+            for path, layer in self._layers.items()
+            if name in layer.scales
+            for half, tensor in (("A", layer.a[name]), ("B", layer.b[name]))
+        }
 
     def _layer_numbers(self, config: LoraConfig) -> list[int] | None:
         total = int(self._model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]

@@ -39,6 +39,12 @@ class Item:
         """Tokens that a forward pass reads for this item."""
         return len(self.prompt) + sum(len(response) for response in self.responses)
 
+    @property
+    def targets(self) -> int:
+        """Response tokens that carry a loss."""
+        learn = self.learn if self.learn is not None else [[True] * len(response) for response in self.responses]
+        return sum(sum(map(bool, mask if self.prompt else mask[1:])) for mask in learn)
+
 
 @dataclass
 class Packed:
@@ -90,10 +96,10 @@ class Packed:
 
 
 def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
-    """Lay `items` out in one row.
+    """Lay `items` out in one row; without any, a row of one token with no target.
 
     Raises:
-        DataError: there is nothing to pack, or an item has neither prompt nor response tokens.
+        DataError: an item has neither prompt nor response tokens.
     """
     tokens: list[int] = []
     positions: list[int] = []
@@ -106,7 +112,7 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
     group: list[int] = []
     owner: list[int] = []
 
-    for number, item in enumerate(items):
+    for number, item in enumerate(items or [Item([0], [])]):
         if not len(item.prompt) and not (item.responses and all(len(reply) for reply in item.responses)):
             raise DataError(f"Item {number} has neither prompt nor response tokens; drop empty examples first.")
         prompt = Segment(start=len(tokens), length=len(item.prompt), prefix_start=0, prefix_length=0)
@@ -133,8 +139,6 @@ def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
             ends.append(start + len(reply) - 1 if len(reply) else prompt.start + prompt.length - 1)
             counts.append(len(targets) - before)
             group.append(number)
-    if not tokens:
-        raise DataError("There is nothing to pack: the list of items is empty.")
 
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=device)

@@ -53,6 +53,7 @@ def sample(
     repetition_penalty: float = 1.0,
     stop: Sequence[str] = (),
     seed: int = 0,
+    uniforms: Tensor | None = None,
     max_rows: int = 128,
     on_token: OnToken | None = None,
 ) -> list[list[Response]]:
@@ -66,6 +67,8 @@ def sample(
         stop: a response ends as soon as its text holds one of these.
         seed: with the same model, prompts and seed the result is the same, in any batch size of the same dtype's
             arithmetic.
+        uniforms: [P * n, max_new_tokens] numbers to draw with instead of the seed's: rows of `draws`, for a part of a
+            larger batch.
         max_rows: samples decoded together.
         on_token: called with (row, token) as soon as a token is drawn; row counts prompts x n.
 
@@ -78,7 +81,8 @@ def sample(
     """
     choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty)
     _check(lm, prompts, n, max_new_tokens, max_rows, stop)
-    uniforms = torch.rand(len(prompts) * n, max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    if uniforms is None:
+        uniforms = draws(len(prompts) * n, max_new_tokens, seed)
     responses: list[Response] = []
     with reading(lm) as trunk:
         for batch in _batches(len(prompts), n, max_rows):
@@ -87,6 +91,11 @@ def sample(
             _decode(trunk, lm, some, rows, uniforms[batch.start : batch.stop], choice)
             responses += [rows.response(row) for row in batch]
     return [responses[first : first + n] for first in range(0, len(responses), n)]
+
+
+def draws(rows: int, steps: int, seed: int) -> Tensor:
+    """The random numbers [rows, steps] that responses are drawn with."""
+    return torch.rand(rows, steps, generator=torch.Generator().manual_seed(seed))
 
 
 def _check(

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kilter.errors import ModelError, SettingsError
+from kilter.models import processes
 from kilter.models.flops import forward_flops, train_flops
 from kilter.models.language_model import LanguageModel
 from kilter.models.lora import layer_number
@@ -90,7 +91,7 @@ class ScalarModel:
 
     def _hidden(self, packed: Packed) -> Tensor:
         with self.lm.adapters.use(self.adapter):
-            return self.lm.hidden_states(packed, self.layers)
+            return self.lm.compute(lambda: self.lm.hidden_states(packed, self.layers))
 
     def _read_out(self, features: Tensor) -> Tensor:
         return (features @ self.head - self.mean) / self.std
@@ -112,7 +113,10 @@ class ScalarModel:
             extra = {"base_sha256": self.lm.weights_hash, "kilter_scalar": described}
             self.lm.adapters.save(self.adapter, folder, self.lm.base_name, extra)
         else:
-            self.lm.model.save_pretrained(folder)
+            self.lm.save_weights(folder)
+        if not processes.is_main():
+            return
+        if self.adapter is None:
             self.lm.tokenizer.save_pretrained(folder)
         save_file(
             {"weight": self.head.detach().cpu()},

@@ -25,14 +25,12 @@ def packed_logprobs(
     lm: LanguageModel, packed: Packed, *, temperature: float = 1.0, entropy: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities [M] and entropies [M] of a packed row's targets, with gradient where it is enabled."""
-    hidden = lm.hidden_states(packed)
-    return token_logprobs(
-        hidden.index_select(0, packed.sources),
-        lm.head,
-        packed.targets,
-        temperature=temperature,
-        entropy=entropy,
-    )
+
+    def compute() -> tuple[Tensor, Tensor]:
+        hidden = lm.hidden_states(packed).index_select(0, packed.sources)
+        return token_logprobs(hidden, lm.head, packed.targets, temperature=temperature, entropy=entropy)
+
+    return lm.compute(compute)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kilter.models.attention import Layout, require_window
 from kilter.models.language_model import LanguageModel
 from kilter.models.lora import LoraLinear
+from kilter.models.shard import gathered
 
 LIKE_LLAMA = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 Product = Callable[[Tensor], Tensor]
@@ -34,13 +35,15 @@ class Trunk(Protocol):
 @contextmanager
 def reading(lm: LanguageModel) -> Iterator[Trunk]:
     """The model with its active adapter merged in, for passes without gradients; it is as before on leaving."""
-    weights = _Weights(lm)
-    with torch.inference_mode():
-        if all(type(layer).__name__ in LIKE_LLAMA for layer in getattr(lm.model.base_model, "layers", [None])):
-            yield _LikeLlama(lm, weights)
-        else:
-            with _borrowed(lm, weights):
-                yield _ByTransformers(lm)
+    kinds = {type(layer).__name__.removeprefix("FSDP") for layer in getattr(lm.model.base_model, "layers", [None])}
+    with gathered(lm.model):
+        weights = _Weights(lm)
+        with torch.inference_mode():
+            if kinds <= set(LIKE_LLAMA):
+                yield _LikeLlama(lm, weights)
+            else:
+                with _borrowed(lm, weights):
+                    yield _ByTransformers(lm)
 
 
 class _Weights:

@@ -15,13 +15,14 @@ from typing import Any
 from pydantic import Field
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, pack, sample
+from kilter.models import Item, LanguageModel
 from kilter.training.loop import Progress, no_progress, replace_file, write_json
 from kilter.training.policy import Policy
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import SFTSettings, check_lengths, train_sft
+from kilter.training.shares import sample_together
 
 PROMPTS_AT_ONCE = 16
 
@@ -92,14 +93,14 @@ def _choose(
     best: list[float] = []
     for first in range(0, len(encoded), PROMPTS_AT_ONCE):
         some = encoded[first : first + PROMPTS_AT_ONCE]
-        groups = sample(
+        groups = sample_together(
             lm, some, n=settings.samples, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature,
             seed=derive_seed(settings.seed, "best-of-n", number, first),
         )  # fmt: skip
         tokens = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(some, groups, strict=True)]
         given = [prompts[first + index] for index, group in enumerate(groups) for _ in group]
         flat = [one for group in groups for one in group]
-        values, _ = reward_of(rewards, pack(tokens, lm.device), flat, given)
+        values, _ = reward_of(rewards, tokens, flat, given, settings.max_tokens)
         every += values.tolist()
         for index, (group, row) in enumerate(zip(groups, values.view(-1, settings.samples).tolist(), strict=True)):
             ended = [place for place, one in enumerate(group) if one.finished]

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import LanguageModel, Packed, micro_batches, pack, packed_logprobs
+from kilter.models import LanguageModel, Packed, micro_batches, pack, packed_logprobs, processes
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -35,6 +35,7 @@ from kilter.training.reference import drop_reference, reference_logprobs
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import divide, own_batches
 
 WITHOUT_REFERENCE = ("simpo", "orpo")
 PER_TOKEN = ("ipo", "simpo", "orpo")
@@ -113,6 +114,7 @@ def train_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
+    divide(settings.seed, lm)
     everything = [one.item for one in (*items, *heldout)]
     if settings.loss in WITHOUT_REFERENCE:
         reference = [torch.zeros(len(one.responses)) for one in everything]
@@ -146,16 +148,15 @@ def _accumulate(
     """Forward and backward over a batch in micro-batches."""
     sums = Sums()
     chosen_tokens = sum(len(one.item.responses[place]) for one in batch for place in _winners(one)) or 1
-    for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
+    for indices in own_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], policy.lm.device)
         pairs = Pairs.of(some, packed)
         summed, ratios = _read(policy, packed, [reference[index] for index in indices], settings)
         loss = (pair_loss(ratios[pairs.better], ratios[pairs.worse], settings) * pairs.weight).sum() / len(batch)
         if settings.sft_coef or settings.loss == "orpo":
-            winners = torch.cat([torch.isin(torch.arange(len(one.item.responses)), torch.tensor(_winners(one)))
-                                 for one in some]).to(summed.device)  # fmt: skip
-            likelihood = -summed[winners].sum() / chosen_tokens
+            winners = [place in _winners(one) for one in some for place in range(len(one.item.responses))]
+            likelihood = -summed[torch.tensor(winners, dtype=torch.bool, device=summed.device)].sum() / chosen_tokens
             loss = (
                 loss * settings.beta + likelihood if settings.loss == "orpo" else loss + settings.sft_coef * likelihood
             )
@@ -166,7 +167,8 @@ def _accumulate(
         sums.margin += float(margin.sum())
         sums.pairs += margin.numel()
         loop.compute.add(policy.train_flops(packed), packed.size)
-    return sums
+    loss_sum, right, margins, decided = processes.totals(sums.loss, sums.right, sums.margin, sums.pairs)
+    return Sums(loss_sum, right, margins, int(decided))
 
 
 def pair_loss(better: Tensor, worse: Tensor, settings: DPOSettings) -> Tensor:
@@ -190,7 +192,7 @@ def _read(policy: Policy, packed: Packed, reference: Sequence[Tensor], settings:
     """Log-probability of each response [R], and its log-ratio to the reference, per token where the loss wants it."""
     logprobs, _ = packed_logprobs(policy.lm, packed)
     summed = packed.summed(logprobs)
-    ratio = summed - torch.cat(list(reference)).to(summed.device)
+    ratio = summed - torch.cat([torch.empty(0), *reference]).to(summed.device)
     per_token = settings.length_normalized or settings.loss in PER_TOKEN
     return summed, ratio / packed.counts.clamp(min=1) if per_token else ratio
 

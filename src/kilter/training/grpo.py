@@ -48,6 +48,7 @@ from kilter.training.rollout import Rollout, RolloutSettings
 from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, update_policy
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import divide
 from kilter.training.step_rewards import StepReward, step_advantages, step_rewards
 
 PATIENCE = 5
@@ -143,6 +144,7 @@ def train_grpo(
     if done is not None:
         policy.load(folder / "model")
         return done
+    divide(settings.seed, lm, reference.lm)
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
     monitor = Monitor(policy, settings)
     loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
@@ -154,7 +156,8 @@ def train_grpo(
 
     def estimate(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
         given = [prompts[number] for number in numbers for _ in range(settings.samples)]
-        values, means = reward_of(rewards, rollout.packed, rollout.responses, given)
+        values, means = reward_of(rewards, rollout.items, rollout.responses, given, settings.max_tokens)
+        values = values.to(rollout.old.device)
         paid = values - length_cost(rollout, settings)
         shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
         advantages, signal = _advantages(rollout, paid, at(step), variant), paid

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, micro_batches, pack, packed_logprobs
+from kilter.models import Item, LanguageModel, pack, packed_logprobs, processes
 from kilter.models.flops import forward_flops
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
@@ -27,6 +27,7 @@ from kilter.training.reference import drop_reference, reference_logprobs
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import divide, own_batches
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def train_kto(
     if done is not None:
         policy.load(folder / "model")
         return done
+    divide(settings.seed, lm)
     # Each prompt with its own response, and with that of the next example, for the reference point.
     following = [items[(number + 1) % len(items)].item.responses[0] for number in range(len(items))]
     paired = [
@@ -113,12 +115,12 @@ def _reference_point(
 ) -> float:
     """Mean log-ratio of responses under other prompts, not below zero."""
     total = 0.0
-    for indices in micro_batches([one.length for one in strangers], settings.max_tokens):
+    for indices in own_batches([one.length for one in strangers], settings.max_tokens):
         packed = pack([strangers[index] for index in indices], policy.lm.device)
         logprobs, _ = packed_logprobs(policy.lm, packed)
         total += float(logprobs.sum()) - sum(float(reference[index]) for index in indices)
         loop.compute.add(forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
-    return max(total / len(strangers), 0.0)
+    return max(processes.totals(total)[0] / len(strangers), 0.0)
 
 
 def _accumulate(
@@ -127,22 +129,21 @@ def _accumulate(
 ) -> dict[str, float]:  # fmt: skip
     """Forward and backward over a batch in micro-batches."""
     loss_sum = 0.0
-    ratios: dict[bool, list[float]] = {True: [], False: []}
-    for indices in micro_batches([one.item.length for one, _ in batch], settings.max_tokens):
+    sums = {True: 0.0, False: 0.0}
+    for indices in own_batches([one.item.length for one, _ in batch], settings.max_tokens):
         packed = pack([batch[index][0].item for index in indices], policy.lm.device)
         logprobs, _ = packed_logprobs(policy.lm, packed)
-        ratio = packed.summed(logprobs) - torch.stack([batch[index][1] for index in indices]).to(logprobs.device)
-        desirable = torch.tensor([batch[index][0].desirable for index in indices], device=ratio.device)
+        reference = torch.tensor([float(batch[index][1]) for index in indices], device=logprobs.device)
+        ratio = packed.summed(logprobs) - reference
+        desirable = torch.tensor([batch[index][0].desirable for index in indices], dtype=torch.bool).to(ratio.device)
         weight = torch.where(desirable, wanted, 1.0)
         loss = (kto_loss(ratio, desirable, torch.tensor(zero), settings.beta) * weight).sum() / len(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.item()
         for one, kind in zip(ratio.tolist(), desirable.tolist(), strict=True):
-            ratios[kind].append(one)
+            sums[kind] += one
         loop.compute.add(policy.train_flops(packed), packed.size)
-    means = {
-        name: sum(ratios[kind]) / len(ratios[kind])
-        for name, kind in (("desirable", True), ("undesirable", False))
-        if ratios[kind]
-    }
-    return {"loss": loss_sum, **means}
+    total, good, bad = processes.totals(loss_sum, sums[True], sums[False])
+    liked = sum(one.desirable for one, _ in batch)
+    means = {"desirable": good / liked} if liked else {}
+    return {"loss": total, **means, **({"undesirable": bad / (len(batch) - liked)} if liked < len(batch) else {})}

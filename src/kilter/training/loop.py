@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from kilter.models import processes
 from kilter.models.flops import Compute
-from kilter.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from kilter.training.checkpoint import Checkpoint, drop_checkpoint, load_checkpoint, save_checkpoint
 
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
@@ -37,6 +38,9 @@ class Stateful(Protocol):
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take them back."""
+
+    def like(self, key: str) -> Tensor:
+        """A tensor of the same shape that lies where the one of this name belongs."""
 
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
@@ -86,7 +90,8 @@ class Loop:
             began = time.monotonic()
             yield step
             self.seconds += time.monotonic() - began
-            if time.monotonic() - saved >= pause and step + 1 < self.total:
+            due = time.monotonic() - saved >= pause
+            if processes.gather(due)[0] and step + 1 < self.total:
                 before = time.monotonic()
                 self._save(step + 1)
                 saved = time.monotonic()
@@ -105,6 +110,8 @@ class Loop:
             **{key: float(value) for key, value in metrics.items() if math.isfinite(value)},
         }
         self._rows.append(row)
+        if not processes.is_main():
+            return
         with (self.folder / METRICS).open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         self.progress(self.stage, step + 1, self.total, row)
@@ -114,16 +121,18 @@ class Loop:
 
         Not-a-number values are left out.
         """
+        flops, tokens = processes.totals(self.compute.flops, self.compute.tokens)
         whole = {
             **{key: value for key, value in result.items() if not isinstance(value, float) or math.isfinite(value)},
             "fingerprint": self.fingerprint,
             "steps": len(self._rows) if self.stopped else self.total,
-            "flops": self.compute.flops,
-            "tokens": self.compute.tokens,
+            "flops": flops,
+            "tokens": int(tokens),
             "seconds": self.seconds,
         }
+        whole = processes.on_main(lambda: whole)
         write_json(self.folder / RESULT, whole)
-        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        drop_checkpoint(self.folder)
         return whole
 
     @property
@@ -133,7 +142,7 @@ class Loop:
 
     def _resume(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = load_checkpoint(self.folder, self.fingerprint)
+        checkpoint = load_checkpoint(self.folder, self.fingerprint, self._like)
         if checkpoint is None:
             self._rows = []
             return 0
@@ -141,11 +150,9 @@ class Loop:
             part.load_state(checkpoint.part(name))
         saved = checkpoint.counters
         self.counters.update(saved["counters"])
-        self.compute.flops, self.compute.tokens, self.seconds = (
-            saved["flops"],
-            saved["tokens"],
-            saved["seconds"],
-        )
+        self.seconds = saved["seconds"]
+        if processes.is_main():  # what all have done; the others count from here on
+            self.compute.flops, self.compute.tokens = saved["flops"], saved["tokens"]
         self._rows = [row for row in read_metrics(self.folder / METRICS) if row["step"] < checkpoint.step]
         return checkpoint.step
 
@@ -154,18 +161,18 @@ class Loop:
         lines = "".join(json.dumps(row) + "\n" for row in self._rows if row["step"] < first)
         replace_file(self.folder / METRICS, lines)
 
+    def _like(self, key: str) -> Tensor:
+        name, _, rest = key.partition("/")
+        return self.stateful[name].like(rest)
+
     def _save(self, step: int) -> None:
+        flops, tokens = processes.totals(self.compute.flops, self.compute.tokens)
         tensors = {
             f"{name}/{key}": value.detach()
             for name, part in self.stateful.items()
             for key, value in part.state().items()
         }
-        counters = {
-            "counters": self.counters,
-            "flops": self.compute.flops,
-            "tokens": self.compute.tokens,
-            "seconds": self.seconds,
-        }
+        counters = {"counters": self.counters, "flops": flops, "tokens": int(tokens), "seconds": self.seconds}
         save_checkpoint(self.folder, Checkpoint(step, tensors, counters), self.fingerprint)
 
 
@@ -197,7 +204,9 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Write a text atomically."""
+    """Write a text atomically; of several processes only the main one does."""
+    if not processes.is_main():
+        return
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(file)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
 from kilter.judges import Candidate, Comparison, Judge
-from kilter.models import Item, LanguageModel
+from kilter.models import Item, LanguageModel, processes
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
 from kilter.training.overoptimization import Monitor, length_cost
@@ -29,6 +29,7 @@ from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, upd
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import divide
 
 LOSSES = {"dpo": dpo_loss, "ipo": ipo_loss, "hinge": hinge_loss}
 
@@ -79,6 +80,7 @@ def train_online_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
+    divide(settings.seed, lm, reference.lm)
     optimizer, monitor = Optimizer(policy.parameters(), settings, settings.updates), Monitor(policy, settings)
     loop = Loop(folder, "online-dpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds)  # fmt: skip
@@ -104,8 +106,8 @@ def _rewarded(
 ) -> tuple[Tensor, dict[str, float]]:
     """Of each prompt's responses the best and the worst by reward, [P, 2]; -1 where all are alike."""
     every = [prompt for prompt in prompts for _ in range(settings.samples)]
-    values, means = reward_of(rewards, rollout.packed, rollout.responses, every)
-    groups = (values - length_cost(rollout, settings)).view(len(prompts), -1)
+    values, means = reward_of(rewards, rollout.items, rollout.responses, every, settings.max_tokens)
+    groups = (values - length_cost(rollout, settings).cpu()).view(len(prompts), -1)
     pairs = torch.stack([groups.argmax(1), groups.argmin(1)], 1)
     alike = groups.amax(1) == groups.amin(1)
     shown = {"reward": float(values.mean()), "reward_std": float(values.std()), "ties": float(alike.float().mean())}
@@ -121,7 +123,13 @@ def _judged(
         group = rollout.responses[number * size : (number + 1) * size]
         text = prompt if isinstance(prompt, str) else "\n\n".join(one["content"] for one in prompt)
         comparisons.append(Comparison(text, tuple(Candidate(one.text, one.finished) for one in group)))
-    opinions = judge.judge(comparisons, derive_seed(settings.seed, "judge", step))
+    pairs = processes.on_main(lambda: _choices(judge, comparisons, derive_seed(settings.seed, "judge", step)))
+    ties = sum(best < 0 for best, _ in pairs) / len(pairs)
+    return torch.tensor(pairs), {"ties": ties}
+
+
+def _choices(judge: Judge, comparisons: Sequence[Comparison], seed: int) -> list[tuple[int, int]]:
+    opinions = judge.judge(comparisons, seed)
     if len(opinions) != len(comparisons):
         raise DataError(
             f"{judge.name} gave {len(opinions)} opinions on {len(comparisons)} comparisons; each needs one."
@@ -131,8 +139,7 @@ def _judged(
         best = one.best
         worst = one.value[-1] if isinstance(one.value, tuple) else None if best is None else 1 - best
         pairs.append((-1, -1) if best is None or worst is None else (best, worst))
-    ties = sum(best < 0 for best, _ in pairs) / len(pairs)
-    return torch.tensor(pairs), {"ties": ties}
+    return pairs
 
 
 def _backward(part: Part, rollout: Rollout, pairs: Tensor, settings: OnlineDPOSettings) -> dict[str, float]:

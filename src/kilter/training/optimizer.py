@@ -8,8 +8,11 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from kilter.errors import SettingsError, TrainingStopped
+from kilter.models import processes
+from kilter.models.shard import put
 from kilter.training.settings import OptimizerSettings
 
 HOOK = "_kilter_into_master"
@@ -41,7 +44,7 @@ class Optimizer:
             )
         self.parameters = list(parameters)
         dither = torch.Generator().manual_seed(settings.seed)
-        self.masters = [one if one.dtype == torch.float32 else _master(one, dither) for one in self.parameters]
+        self.masters = [one if one.dtype == torch.float32 else nn.Parameter(_wide(one, dither)) for one in parameters]
         self.spare: dict[int, Tensor] = {}  # large gradients' memory between two steps, by their master's id
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
@@ -53,8 +56,9 @@ class Optimizer:
         self.lr = settings.lr if lr is None else lr
         self.settings = settings
         self.total_steps = max(total_steps, 1)
+        groups = [{"params": list(some)} for some in _apart(self.masters) if some]
         self.adam = torch.optim.AdamW(
-            self.masters, lr=self.lr, betas=betas, eps=eps, weight_decay=settings.weight_decay, fused=True
+            groups, lr=self.lr, betas=betas, eps=eps, weight_decay=settings.weight_decay, fused=True
         )
 
     def rate(self, step: int) -> float:
@@ -80,14 +84,15 @@ class Optimizer:
                 "part of the loss. Check the adapter's target layers against the layers that the model reads."
             )
         gradients = [master.grad for master in self.masters if master.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
+        norm = _summed_norm(gradients)
         if not math.isfinite(norm):
             raise TrainingStopped(
                 f"The gradient at step {step} is not finite (norm {norm}): the run diverged. The last good checkpoint "
                 "is kept. Lower the learning rate (lr), or compute in float32 (dtype: float32)."
             )
         if norm > self.settings.max_grad_norm:
-            torch._foreach_mul_(gradients, self.settings.max_grad_norm / norm)
+            for some in filter(None, _apart(gradients)):
+                torch._foreach_mul_(some, self.settings.max_grad_norm / norm)
         for group in self.adam.param_groups:
             group["lr"] = self.rate(step)
         self.adam.step()
@@ -114,15 +119,55 @@ class Optimizer:
         """Put back what `state` gave."""
         for index, (parameter, master) in enumerate(zip(self.parameters, self.masters, strict=True)):
             own = {key.split(".", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{index}.")}
-            master.copy_(own.pop("value"))
+            put(master, own.pop("value"))
             if master is not parameter:
                 parameter.copy_(master)
             # Copies: memory-mapped tensors are read-only, and `step` must stay on the CPU as fused Adam wants it.
-            self.adam.state[master] = {key: value.clone() for key, value in own.items()}
+            self.adam.state[master] = {
+                key: _kept_like(master, value) if value.shape == master.shape else value.clone()
+                for key, value in own.items()
+            }
+
+    def like(self, key: str) -> Tensor:
+        """A tensor that lies where the one saved under `key` belongs."""
+        return self.masters[int(key.split(".")[0])]
 
 
-def _master(parameter: nn.Parameter, dither: torch.Generator) -> nn.Parameter:
-    """A float32 master at a random place among the values that round to the same bfloat16 weight.
+def _kept_like(master: Tensor, value: Tensor) -> Tensor:
+    kept = torch.empty_like(master)
+    put(kept, value)
+    return kept
+
+
+def _summed_norm(gradients: Sequence[Tensor]) -> float:
+    """The norm of all, after each has become the sum over the processes; divided ones are that already."""
+    if processes.count() == 1:
+        return float(torch.nn.utils.get_total_norm(gradients, foreach=True))
+    kept_whole, divided = _apart(gradients)
+    parts = [one.to_local() for one in divided if isinstance(one, DTensor)]
+    for one in kept_whole:
+        processes.add_up(one)
+    own, shared = (float(torch.nn.utils.get_total_norm(some)) if some else 0.0 for some in (parts, kept_whole))
+    return math.sqrt(processes.totals(own**2)[0] + shared**2)
+
+
+def _apart(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Those that every process has whole, and those that are divided: no operation takes both at once."""
+    return [one for one in tensors if not isinstance(one, DTensor)], [
+        one for one in tensors if isinstance(one, DTensor)
+    ]
+
+
+def widen(parameters: Sequence[nn.Parameter], seed: int) -> None:
+    """Make those that train masters of their own, in float32, where they compute in another precision."""
+    dither = torch.Generator().manual_seed(seed)
+    for one in parameters:
+        if one.requires_grad and one.dtype != torch.float32:
+            one.data = _wide(one, dither)
+
+
+def _wide(parameter: nn.Parameter, dither: torch.Generator) -> Tensor:
+    """A float32 master's values, each at a random place among the values that round to the same bfloat16 weight.
 
     A master that starts at the rounded weight itself must move half a rounding step before the model changes at all:
     at a learning rate of 1e-5 the first dozens of updates would do nothing. From a random place, as many weights cross
@@ -132,7 +177,7 @@ def _master(parameter: nn.Parameter, dither: torch.Generator) -> nn.Parameter:
     if parameter.dtype == torch.bfloat16:  # the low 16 bits of a float32 are what rounding to bfloat16 drops
         offset = torch.randint(-(2**15) + 1, 2**15, wide.shape, generator=dither, dtype=torch.int32).to(wide.device)
         wide.view(torch.int32).add_(offset.where(wide != 0, 0))
-    return nn.Parameter(wide)
+    return wide
 
 
 def _into(reference: ref[nn.Parameter], spare: dict[int, Tensor]) -> Callable[[Tensor], None]:

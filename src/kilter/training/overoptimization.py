@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kilter.errors import SettingsError
+from kilter.models.shard import put
 from kilter.training.loop import Loop
 from kilter.training.policy import Policy
 from kilter.training.rollout import Rollout, RolloutSettings
@@ -38,6 +39,10 @@ class Monitor:
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take them back."""
         self._best = tensors
+
+    def like(self, key: str) -> Tensor:
+        """The policy's own tensor that the one saved under `key` belongs to."""
+        return self._policy.parameters()[int(key)]
 
     def look(self, loop: Loop, metrics: Mapping[str, float], seen: Mapping[str, float]) -> dict[str, float]:
         """What to log of this step: `hacking` = 1 where reward and judge have parted. May call `loop.stop`.
@@ -75,7 +80,7 @@ class Monitor:
         """Give the policy the weights of its best steps, if they were kept."""
         for place, parameter in enumerate(self._policy.parameters()):
             if str(place) in self._best:
-                parameter.copy_(self._best[str(place)])
+                put(parameter, self._best[str(place)])
 
     def kept_row(self, loop: Loop) -> dict[str, float]:
         """The metrics of the policy that `restore` leaves, of the responses that it gave, or else of the last step."""

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kilter.errors import SettingsError
-from kilter.models import LanguageModel, Packed
+from kilter.models import LanguageModel, Packed, processes
 from kilter.models.flops import train_flops
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import LoraSettings
@@ -93,8 +93,9 @@ class Policy:
         if self.adapter is not None:
             self.lm.adapters.save(self.adapter, folder, self.lm.base_name, {"base_sha256": self.lm.weights_hash})
         else:
-            self.lm.model.save_pretrained(folder)
-        self.lm.tokenizer.save_pretrained(folder)
+            self.lm.save_weights(folder)
+        if processes.is_main():
+            self.lm.tokenizer.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Take the values of a saved policy of the same shape."""

@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
-from kilter.models import Item, LanguageModel, pack, packed_logprobs
-from kilter.models.ensemble import RewardEnsemble, RewardModel, disagreement
+from kilter.models import Item, LanguageModel, pack, packed_logprobs, processes
+from kilter.models.ensemble import RewardEnsemble, RewardModel
 from kilter.models.scalar import ScalarModel
 from kilter.training.guards import require_varied
 from kilter.training.loop import Loop, Progress, Stateful, finished_result, no_progress
@@ -42,7 +42,7 @@ from kilter.training.losses import (
 from kilter.training.optimizer import Optimizer
 from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
-from kilter.training.rewards import as_weighted, described
+from kilter.training.rewards import as_weighted, described, scores_of
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
@@ -53,6 +53,7 @@ from kilter.training.rollout_loop import Observe, improve_by_rollouts
 from kilter.training.seeds import permutation
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import divide, own_batches, read_items
 
 
 class PPOSettings(RolloutSettings):
@@ -133,6 +134,7 @@ def train_ppo(
     if done is not None:
         models.policy.load(folder / "model")
         return done
+    divide(settings.seed, lm, models.reference.lm, models.reward.lm, models.value.lm)
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
         "policy": Optimizer(models.policy.parameters(), settings, settings.updates, **adam),
@@ -167,9 +169,12 @@ def _estimate(
 ) -> tuple[Estimates, dict[str, float]]:
     """Score the responses, and estimate the advantage of each token."""
     packed, counts = rollout.packed, rollout.counts
-    raw, spread = disagreement(models.reward, packed)
-    values = models.value.values(packed, packed.sources)
-    for model in (models.reward, models.value):
+    raw, spread = scores_of(models.reward, rollout.items, settings.max_tokens)
+    [values] = read_items(
+        rollout.items, rollout.old.device, settings.max_tokens,
+        lambda part: [models.value.values(part, part.sources)], [item.targets for item in rollout.items],
+    )  # fmt: skip
+    for model in (models.reward, models.value) if processes.is_main() else ():  # counts for all
         loop.compute.add(model.read_flops(packed), packed.size)
     scores = raw.where(rollout.finished, torch.full_like(raw, settings.no_eos_score))
     scores = scores - length_cost(rollout, settings)
@@ -233,7 +238,7 @@ def _update(
             sums["approx_kl"] += float(kl_k3(old, logprobs).sum()) / total
         loop.compute.add(models.policy.train_flops(packed), packed.size)
         loop.compute.add(models.value.train_flops(packed), packed.size)
-    return sums
+    return dict(zip(sums, processes.totals(*sums.values()), strict=True))
 
 
 def _ptx(policy: Policy, texts: Sequence[Sequence[int]], settings: PPOSettings, number: int, loop: Loop) -> float:
@@ -247,13 +252,16 @@ def _ptx(policy: Policy, texts: Sequence[Sequence[int]], settings: PPOSettings, 
         text = texts[index][: min(left, policy.lm.context)]
         chosen.append(Item([], [text]))
         left -= len(text)
-    packed = pack(chosen, policy.lm.device)
-    with policy.active():
-        logprobs, _ = packed_logprobs(policy.lm, packed)
-    loss = -logprobs.mean()
-    (settings.ptx_coef * loss).backward()  # type: ignore[no-untyped-call]
-    loop.compute.add(policy.train_flops(packed), packed.size)
-    return loss.item()
+    total, summed = sum(item.targets for item in chosen), 0.0
+    for indices in own_batches([item.length for item in chosen], settings.max_tokens):
+        packed = pack([chosen[index] for index in indices], policy.lm.device)
+        with policy.active():
+            logprobs, _ = packed_logprobs(policy.lm, packed)
+        loss = -logprobs.sum() / total
+        (settings.ptx_coef * loss).backward()  # type: ignore[no-untyped-call]
+        loop.compute.add(policy.train_flops(packed), packed.size)
+        summed += loss.item()
+    return processes.totals(summed)[0]
 
 
 def _explained(values: Tensor, returns: Tensor) -> float:

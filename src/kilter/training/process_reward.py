@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from kilter.errors import DataError, ModelError
-from kilter.models import Item, LanguageModel, Packed, micro_batches, pack
+from kilter.models import Item, LanguageModel, Packed, micro_batches, pack, processes
 from kilter.models.scalar import PROCESS_FILE, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, no_progress, write_json
@@ -28,6 +28,7 @@ from kilter.training.scalar_run import ScalarSettings, run_scalar, scalar_optimi
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import weights_digest
 from kilter.training.sft import check_lengths
+from kilter.training.shares import own_batches
 
 Combine = Literal["min", "product", "last"]
 
@@ -171,24 +172,25 @@ def _accumulate(
     """Forward and backward over a batch; mean cross-entropy over its steps, and the share judged right."""
     count = sum(len(one.labels) for one in batch)
     total, right = 0.0, 0
-    for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
+    for indices in own_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], model.lm.device)
         logits = model.values(packed, step_index(packed, some))
-        labels = torch.tensor([label for one in some for label in one.labels], device=logits.device)
+        labels = torch.tensor([float(label) for one in some for label in one.labels], device=logits.device)
         loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / count
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
         right += int(((logits > 0) == (labels > 0.5)).sum())
         loop.compute.add(model.train_flops(packed), packed.size)
-    return total, right / count
+    summed, hits = processes.totals(total, right)
+    return summed, hits / count
 
 
 def step_index(packed: Packed, some: Sequence[SteppedItem]) -> Tensor:
     """Where the last token of each step of `some` lies in the row that holds them in this order."""
     firsts = [end - len(one.item.responses[0]) + 1 for one, end in zip(some, packed.ends.tolist(), strict=True)]
     places = [first + end for one, first in zip(some, firsts, strict=True) for end in one.ends]
-    return torch.tensor(places, device=packed.tokens.device)
+    return torch.tensor(places, dtype=torch.long, device=packed.tokens.device)
 
 
 @torch.no_grad()

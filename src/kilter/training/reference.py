@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kilter.models import Item, micro_batches, pack, packed_logprobs
+from kilter.models import Item, packed_logprobs, processes
 from kilter.training.policy import Policy
+from kilter.training.shares import read_items
 
 FILE = "reference.safetensors"
 
@@ -28,22 +29,22 @@ def reference_logprobs(
     sizes = [len(item.responses) for item in items]
     kept = _read(folder / FILE, fingerprint)
     if kept is None:
-        kept = torch.empty(sum(sizes))
-        first = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        for indices in micro_batches([item.length for item in items], max_tokens):
-            packed = pack([items[index] for index in indices], policy.lm.device)
-            with policy.active():
-                logprobs, _ = packed_logprobs(policy.lm, packed)
-            summed = packed.summed(logprobs)
-            for index, part in zip(
-                indices, torch.split(summed.cpu(), [sizes[index] for index in indices]), strict=True
-            ):
-                kept[first[index] : first[index + 1]] = part
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{FILE}"
-        save_file({"logprobs": kept}, temporary, metadata={"fingerprint": fingerprint})
-        temporary.replace(folder / FILE)
+        with policy.active():
+            [summed] = read_items(
+                items, policy.lm.device, max_tokens,
+                lambda packed: [packed.summed(packed_logprobs(policy.lm, packed)[0])], sizes,
+            )  # fmt: skip
+        kept = summed.cpu()
+        if processes.is_main():
+            _write(folder, kept, fingerprint)
     return list(torch.split(kept, sizes))
+
+
+def _write(folder: Path, kept: Tensor, fingerprint: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE}"
+    save_file({"logprobs": kept}, temporary, metadata={"fingerprint": fingerprint})
+    temporary.replace(folder / FILE)
 
 
 def drop_reference(folder: Path) -> None:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, micro_batches, pack
+from kilter.models import Item, LanguageModel, micro_batches, pack, processes
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, no_progress
@@ -26,6 +26,7 @@ from kilter.training.pairs import Pairs, RankedItem, contents
 from kilter.training.scalar_run import ScalarSettings, run_scalar, scalar_optimizers
 from kilter.training.seeds import batch_indices
 from kilter.training.sft import check_lengths
+from kilter.training.shares import own_batches
 
 ADAPTER = "reward"
 
@@ -131,7 +132,7 @@ def _accumulate(
 ) -> tuple[float, float, float]:
     """Forward and backward over a batch; returns loss, pair accuracy and mean margin."""
     loss_sum, right, margins, decided = 0.0, 0, 0.0, 0
-    for indices in micro_batches([one.item.length for one in batch], settings.max_tokens):
+    for indices in own_batches([one.item.length for one in batch], settings.max_tokens):
         some = [batch[index] for index in indices]
         packed = pack([one.item for one in some], model.lm.device)
         pairs = Pairs.of(some, packed, ties=settings.ties > 0)
@@ -146,7 +147,8 @@ def _accumulate(
         margins += float(won.sum())
         decided += won.numel()
         loop.compute.add(model.train_flops(packed), packed.size)
-    return loss_sum, right / max(decided, 1), margins / max(decided, 1)
+    total, hits, margin_sum, pairs_met = processes.totals(loss_sum, right, margins, decided)
+    return total, hits / max(pairs_met, 1), margin_sum / max(pairs_met, 1)
 
 
 @torch.no_grad()

@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kilter.errors import DataError
-from kilter.models import Message, Packed, Response
+from kilter.errors import DataError, KilterError
+from kilter.models import Item, Message, Response, processes
 from kilter.models.ensemble import RewardEnsemble, RewardModel, disagreement
 from kilter.models.scalar import ScalarModel
 from kilter.training.settings import weights_digest
+from kilter.training.shares import read_items
 
 Prompt = str | Sequence[Message]
 RewardFunction = Callable[[list[Prompt], list[str]], Sequence[float]]
@@ -60,7 +62,7 @@ def content_of(reward: Callable[..., object] | RewardModel) -> object:
         return [reward.combine, reward.penalty, *map(content_of, reward.members)]
     if isinstance(reward, ScalarModel):
         return [weights_digest(reward.parameters()), reward.layers, reward.pooling, reward.mean, reward.std]
-    owner = getattr(reward, "__self__", reward)
+    owner = _owner(reward)
     if hasattr(owner, "fingerprint_content"):  # a model that judges
         return owner.fingerprint_content()
     try:
@@ -71,32 +73,44 @@ def content_of(reward: Callable[..., object] | RewardModel) -> object:
 
 @torch.no_grad()
 def reward_of(
-    rewards: Sequence[Weighted], packed: Packed, responses: Sequence[Response], prompts: Sequence[Prompt]
-) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum [R] of the rewards of sampled responses, and the mean of each under its name.
+    rewards: Sequence[Weighted], items: Sequence[Item], responses: Sequence[Response], prompts: Sequence[Prompt],
+    max_tokens: int,
+) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+    """Weighted sum [R] on the CPU of the rewards of sampled responses, and the mean of each under its name.
 
     Args:
-        packed: the responses' tokens with their prompts, for reward models.
-        responses: [R], in pack order.
+        items: the responses' tokens with their prompts, for reward models.
+        responses: [R], in the order of the items.
         prompts: of each response [R], as the user gave it.
+        max_tokens: read at once by a reward model.
 
     Raises:
         DataError: a reward failed, gave the wrong number of values, or something that is not a finite number.
     """
     texts = [one.text for one in responses]
-    total = torch.zeros(len(texts), device=packed.tokens.device)
+    total = torch.zeros(len(texts))
     means = {}
     for one in rewards:
         if isinstance(one.reward, RewardModel):
-            scores, spread = disagreement(one.reward, packed)
-            values = scores.to(total.device)
+            scores, spread = scores_of(one.reward, items, max_tokens)
+            values = scores.cpu()
             if spread is not None:
                 means[f"{one.name}_disagreement"] = float(spread.mean())
         else:
-            values = torch.tensor(judged(one.reward, one.name, prompts, texts), device=total.device)
+            values = torch.tensor(judged(one.reward, one.name, prompts, texts))
         total += one.weight * values
         means[one.name] = float(values.mean())
     return total, means
+
+
+def scores_of(model: RewardModel, items: Sequence[Item], max_tokens: int) -> tuple[Tensor, Tensor | None]:
+    """Scores [R] of the items' responses, and for an ensemble how far its members' opinions spread, [R]."""
+    found = read_items(
+        items, model.lm.device, max_tokens,
+        lambda packed: [one for one in disagreement(model, packed) if one is not None],
+        [len(item.responses) for item in items],
+    )  # fmt: skip
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
@@ -105,7 +119,8 @@ def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: 
     Raises:
         DataError: it failed, gave the wrong number of values, or something that is not a finite number.
     """
-    given = called(f"reward '{name}'", lambda: reward(list(prompts), list(texts)), "reward(prompts, responses)")
+    what, form = f"reward '{name}'", "reward(prompts, responses)"
+    given = called(reward, what, form, lambda: reward(list(prompts), list(texts)))
     if not isinstance(given, Sequence) or len(given) != len(texts):
         what = f"{len(given)} values" if isinstance(given, Sequence) else f"a {type(given).__name__}"
         raise DataError(
@@ -121,17 +136,35 @@ def judged(reward: RewardFunction, name: str, prompts: Sequence[Prompt], texts: 
     return [float(value) for value in given]
 
 
-def called(what: str, call: Callable[[], object], form: str) -> object:
-    """What a user's function returns, a tensor as lists.
+def called(function: Callable[..., object], what: str, form: str, call: Callable[[], object]) -> object:
+    """What a user's function returns, a tensor as lists; of several processes the main one calls it for all.
+
+    Only a model that judges is called everywhere, because its weights may be divided over the processes.
 
     Raises:
         DataError: it failed; `what` names it, `form` says how it is called.
     """
+    everywhere = hasattr(_owner(function), "fingerprint_content")
     try:
-        given = call()
+        given = _plain(call()) if everywhere else processes.on_main(lambda: _plain(call()))
+    except KilterError:
+        raise
     except Exception as error:
         raise DataError(
             f"The {what} failed with {type(error).__name__}: {error}. It is called as {form} with two lists of the "
             "same length; KILTER_DEBUG=1 shows where it failed."
         ) from error
-    return given.tolist() if isinstance(given, Tensor) else given
+    return given
+
+
+def _plain(given: object) -> object:
+    """As JSON can hold it, which is how processes tell it one another; what it cannot is left for the checks."""
+    if isinstance(given, Tensor | np.ndarray | np.generic):
+        return given.tolist()
+    if isinstance(given, list | tuple):
+        return [_plain(one) for one in given]
+    return given
+
+
+def _owner(function: Callable[..., object]) -> object:
+    return getattr(function, "__self__", function)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from kilter.models import Item, Packed, Response, micro_batches, pack, packed_logprobs, sample
+from kilter.models import Item, Packed, Response, pack, packed_logprobs, processes
 from kilter.models.flops import decode_flops, forward_flops
 from kilter.training.guards import require_entropy, require_finite, require_kl_within
 from kilter.training.loop import Loop
@@ -17,6 +17,7 @@ from kilter.training.losses import kl_k3
 from kilter.training.policy import Policy
 from kilter.training.seeds import derive_seed, permutation
 from kilter.training.settings import LoraSettings, OptimizerSettings
+from kilter.training.shares import own_batches, read_items, sample_together
 
 
 class RolloutSettings(OptimizerSettings):
@@ -107,13 +108,14 @@ def sample_responses(
 ) -> list[list[Response]]:
     """The step's responses: for each prompt, `settings.samples` of them."""
     with policy.active():
-        responses = sample(
+        responses = sample_together(
             policy.lm, prompts, n=settings.samples, max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature, seed=derive_seed(settings.seed, "rollout", step),
         )  # fmt: skip
     tokens = sum(len(one.tokens) for group in responses for one in group)
     context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
-    loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
+    if processes.is_main():  # counts for all
+        loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
     return responses
 
 
@@ -136,14 +138,22 @@ def read_rollout(
     packed = pack(items, policy.lm.device)
     sampled = torch.tensor([one for response in flat for one in response.logprobs], device=policy.lm.device)
     old, metrics = sampled, {}
+    sizes = [item.targets for item in items]
+
+    def read(who: Policy, entropy: bool) -> list[Tensor]:
+        with who.active():
+            return read_items(
+                items, who.lm.device, settings.max_tokens,
+                lambda part: packed_logprobs(who.lm, part, temperature=settings.temperature, entropy=entropy), sizes,
+            )  # fmt: skip
+
     if score:
-        with policy.active():
-            old, entropy = packed_logprobs(policy.lm, packed, temperature=settings.temperature, entropy=True)
+        old, entropy = read(policy, True)
         metrics = {"entropy": float(entropy.mean()), **agreement(old, sampled, len(sampled))}
         require_entropy(metrics["entropy"], settings.min_entropy, step)
-    with reference.active():
-        ref, _ = packed_logprobs(reference.lm, packed, temperature=settings.temperature)
-    loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+    ref, _ = read(reference, False)
+    if processes.is_main():  # counts for all
+        loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
     rollout = Rollout(items, packed, flat, old, ref, sampled)
     require_finite("KL", rollout.kl, step)
     require_kl_within(rollout.kl, settings.max_kl, step)
@@ -180,11 +190,11 @@ def micro_packs(
     """Cut the items `chosen` into packs that memory can hold, with where their tokens and responses are."""
     tokens, responses = rollout.ranges()
     device = rollout.old.device
-    for indices in micro_batches([rollout.items[number].length for number in chosen], settings.max_tokens):
+    for indices in own_batches([rollout.items[number].length for number in chosen], settings.max_tokens):
         numbers = [chosen[index] for index in indices]
         packed = pack([rollout.items[number] for number in numbers], device)
         yield (
             packed,
-            torch.cat([tokens[number] for number in numbers]).to(device),
-            torch.cat([responses[number] for number in numbers]).to(device),
+            torch.cat([torch.arange(0), *(tokens[number] for number in numbers)]).to(device),
+            torch.cat([torch.arange(0), *(responses[number] for number in numbers)]).to(device),
         )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from kilter.models import Packed, Response, packed_logprobs
+from kilter.models import Packed, Response, packed_logprobs, processes
 from kilter.training.guards import require_entropy, require_finite
 from kilter.training.loop import Loop
 from kilter.training.optimizer import Optimizer
@@ -72,7 +72,7 @@ def improve_by_rollouts(
         numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
         chosen = [prompts[number] for number in numbers]
         responses = sample_responses(policy, chosen, settings, step, loop)
-        seen = observe(step, numbers, responses) if observe is not None else {}
+        seen = _seen(observe, step, numbers, responses)
         rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
         signal, more = estimate(rollout, numbers, step)
         metrics |= more
@@ -87,6 +87,14 @@ def improve_by_rollouts(
     row = monitor.kept_row(loop)
     shown = {key: row[key] for key in ("reward", "kl", "entropy", "length") if key in row}
     return loop.finish(shown | monitor.result(loop))
+
+
+def _seen(
+    observe: Observe | None, step: int, numbers: Sequence[int], responses: Sequence[Sequence[Response]]
+) -> dict[str, float]:
+    if observe is None:
+        return {}
+    return processes.on_main(lambda: {key: float(one) for key, one in observe(step, numbers, responses).items()})
 
 
 def update_policy(
@@ -132,4 +140,4 @@ def accumulate(
         for key, value in metrics.items():
             sums[key] = sums.get(key, 0.0) + value
         loop.compute.add(policy.train_flops(packed), packed.size)
-    return sums
+    return dict(zip(sums, processes.totals(*sums.values()), strict=True))

@@ -14,6 +14,7 @@ from kilter.training.loop import finished_result
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
+from kilter.training.shares import divide
 
 
 class ScalarSettings(OptimizerSettings):
@@ -61,6 +62,7 @@ def run_scalar(
         identity = fingerprint(name, settings, data, lm.weights_hash, start)
         done = finished_result(folder, identity)
         if done is None:
+            divide(settings.seed, lm)
             done = train(model, identity)
         else:
             policy.load(folder / "model")

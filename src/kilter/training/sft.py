@@ -14,13 +14,14 @@ import torch
 from pydantic import Field
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, micro_batches, pack, packed_logprobs, score
+from kilter.models import Item, LanguageModel, pack, packed_logprobs, processes, score
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
+from kilter.training.shares import divide, own_batches
 
 
 class SFTSettings(OptimizerSettings):
@@ -65,6 +66,7 @@ def train_sft(
     if done is not None:
         policy.load(folder / "model")
         return done
+    divide(settings.seed, lm)
     steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
     optimizer = Optimizer(policy.parameters(), settings, steps)
     loop = Loop(folder, "sft", steps, identity, {"optimizer": optimizer}, progress, settings.checkpoint_seconds)
@@ -88,21 +90,18 @@ def train_sft(
 
 def _accumulate(policy: Policy, batch: Sequence[Item], settings: SFTSettings, loop: Loop) -> float:
     """Forward and backward over a batch in micro-batches; returns its mean loss per token."""
-    packs = [
-        pack([batch[index] for index in indices], policy.lm.device)
-        for indices in micro_batches([item.length for item in batch], settings.max_tokens)
-    ]
-    total = sum(packed.targets.numel() for packed in packs)
+    total = sum(item.targets for item in batch)
     if total == 0:
         raise DataError("A whole batch has no token to learn; every response is empty or masked out.")
     summed = 0.0
-    for packed in packs:
+    for indices in own_batches([item.length for item in batch], settings.max_tokens):
+        packed = pack([batch[index] for index in indices], policy.lm.device)
         logprobs, _ = packed_logprobs(policy.lm, packed)
         loss = -logprobs.sum() / total
         loss.backward()  # type: ignore[no-untyped-call]
         summed += loss.item()
         loop.compute.add(policy.train_flops(packed), packed.size)
-    return summed
+    return processes.totals(summed)[0]
 
 
 @torch.no_grad()

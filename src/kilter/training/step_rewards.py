@@ -48,7 +48,9 @@ def step_rewards(
         DataError: the reward failed, or did not give one finite number per step.
     """
     cut = [cut_into_steps(lm, one.tokens) for one in rollout.responses]
-    given = called("step reward", lambda: reward(list(prompts), [steps for steps, _ in cut]), "reward(prompts, steps)")
+    given = called(
+        reward, "step reward", "reward(prompts, steps)", lambda: reward(list(prompts), [steps for steps, _ in cut])
+    )
     per_token = torch.zeros(len(rollout.old))
     ends = torch.zeros(len(rollout.old), dtype=torch.bool)
     first = 0
