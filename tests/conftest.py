@@ -38,6 +38,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mistral": {**SIZES, **GROUPED, "head_dim": 8, "sliding_window": None, "tie_word_embeddings": False},
     "qwen2": {**SIZES, **GROUPED, "tie_word_embeddings": False},
     "qwen3": {**SIZES, **GROUPED, "head_dim": 16, "tie_word_embeddings": True},
+    "gemma": {**SIZES, **GROUPED, "head_dim": 16, "tie_word_embeddings": True},
+    "gemma3_text": {**SIZES, **GROUPED, "head_dim": 16, "sliding_window": 512, "tie_word_embeddings": True},
     "gpt_neox": {**SIZES, "tie_word_embeddings": False},
 }
 

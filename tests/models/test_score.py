@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 from kilter.models import Item, LanguageModel, attention, pack, packed_logprobs, score
 from kilter.models.scalar import ScalarModel
 
-FAMILIES = ["llama", "qwen2", "qwen3", "gpt_neox"]
+FAMILIES = ["llama", "qwen2", "qwen3", "gemma", "gemma3_text", "gpt_neox"]
 PAD = 2
 
 

@@ -24,7 +24,7 @@ def adapt(lm: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["bare", "adapter"])
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gpt_neox"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma3_text", "gpt_neox"])
 def test_it_computes_what_the_model_does(tiny_lm: Make, family: str, adapter: bool) -> None:
     lm = tiny_lm(family)
     if adapter:
