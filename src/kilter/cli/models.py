@@ -88,6 +88,43 @@ def show_model(
         console.print(_check_words(altered_files(folder)), highlight=False)
 
 
+@app.command("plan")
+def plan_model(
+    model: ModelArgument,
+    processes: Annotated[int, typer.Option(min=1, help="GPUs, or processes under torchrun.")] = 1,
+    tokens: Annotated[int, typer.Option(min=16, help="Tokens of a micro-batch, as max_tokens.")] = 2048,
+    longest: Annotated[int, typer.Option(min=1, help="Tokens of the longest prompt with its response.")] = 1024,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters.")] = 16,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Say how much memory each method takes, per process, before anything is loaded."""
+    import json
+    from types import SimpleNamespace
+
+    from rich.table import Table
+
+    from kilter.models.catalogue import resolve
+    from kilter.models.estimate import METHODS, Shape, training_memory
+
+    shape = Shape.of(SimpleNamespace(**json.loads((resolve(model, workspace=workspace) / "config.json").read_text())))
+    table = Table("method", "adapters", "computed twice", "every weight", "computed twice", box=None, pad_edge=False)
+    for method in METHODS:
+        found = [
+            training_memory(
+                shape, tokens=tokens, longest=longest, rank=one, processes=processes, recompute=recompute, method=method
+            ).total
+            for one in (rank, None)
+            for recompute in (False, True)
+        ]
+        table.add_row(method, *(f"{one / 2**30:.1f} GiB" for one in found))
+    _console().print(table)
+    _console().print(
+        f"Per process of {processes}, in bfloat16, with micro-batches of {tokens} tokens. 'Computed twice': layers keep "
+        "their input only, which Kilter does by itself where memory is short.",
+        highlight=False,
+    )
+
+
 @app.command("chat")
 def chat_with_model(
     model: ModelArgument,

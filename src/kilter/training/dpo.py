@@ -31,11 +31,12 @@ from kilter.training.preference_losses import (
     robust_dpo_loss,
     simpo_loss,
 )
+from kilter.training.prepare import prepare
 from kilter.training.reference import drop_reference, reference_logprobs
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-from kilter.training.shares import divide, own_batches
+from kilter.training.shares import own_batches
 
 WITHOUT_REFERENCE = ("simpo", "orpo")
 PER_TOKEN = ("ipo", "simpo", "orpo")
@@ -114,7 +115,7 @@ def train_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    divide(settings.seed, lm)
+    prepare(settings, settings.lora, [one.item for one in items], lm)
     everything = [one.item for one in (*items, *heldout)]
     if settings.loss in WITHOUT_REFERENCE:
         reference = [torch.zeros(len(one.responses)) for one in everything]

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import SettingsError
-from kilter.models import Item, LanguageModel
+from kilter.models import LanguageModel
 from kilter.models.ensemble import RewardModel
 from kilter.training.group_losses import (
     Advantage,
@@ -43,12 +43,12 @@ from kilter.training.losses import kl_k3, whiten
 from kilter.training.optimizer import Optimizer
 from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
+from kilter.training.prepare import prepare
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, content_of, described, reward_of
-from kilter.training.rollout import Rollout, RolloutSettings
+from kilter.training.rollout import Rollout, RolloutSettings, rollout_items
 from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, update_policy
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-from kilter.training.shares import divide
 from kilter.training.step_rewards import StepReward, step_advantages, step_rewards
 
 PATIENCE = 5
@@ -135,7 +135,7 @@ def train_grpo(
     rewards, variant = as_weighted(reward), VARIANTS[settings.variant]
     _check(lm, rewards, settings, variant)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
-    check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
+    check_lengths(rollout_items(encoded, settings), lm)
     policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
     judges = described(rewards) + ([] if step_reward is None else [content_of(step_reward)])
     start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
@@ -144,7 +144,7 @@ def train_grpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    divide(settings.seed, lm, reference.lm)
+    prepare(settings, settings.lora, rollout_items(encoded, settings), lm, reference.lm)
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
     monitor = Monitor(policy, settings)
     loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,

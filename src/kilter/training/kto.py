@@ -23,11 +23,12 @@ from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
 from kilter.training.preference_losses import kto_loss
+from kilter.training.prepare import prepare
 from kilter.training.reference import drop_reference, reference_logprobs
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-from kilter.training.shares import divide, own_batches
+from kilter.training.shares import own_batches
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def train_kto(
     if done is not None:
         policy.load(folder / "model")
         return done
-    divide(settings.seed, lm)
+    prepare(settings, settings.lora, [one.item for one in items], lm)
     # Each prompt with its own response, and with that of the next example, for the reference point.
     following = [items[(number + 1) % len(items)].item.responses[0] for number in range(len(items))]
     paired = [

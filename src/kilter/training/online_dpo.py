@@ -17,19 +17,19 @@ from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
 from kilter.judges import Candidate, Comparison, Judge
-from kilter.models import Item, LanguageModel, processes
+from kilter.models import LanguageModel, processes
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
 from kilter.training.overoptimization import Monitor, length_cost
 from kilter.training.policy import Policy
 from kilter.training.preference_losses import dpo_loss, hinge_loss, ipo_loss
+from kilter.training.prepare import prepare
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
-from kilter.training.rollout import Rollout, RolloutSettings
+from kilter.training.rollout import Rollout, RolloutSettings, rollout_items
 from kilter.training.rollout_loop import Observe, Part, improve_by_rollouts, update_policy
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-from kilter.training.shares import divide
 
 LOSSES = {"dpo": dpo_loss, "ipo": ipo_loss, "hinge": hinge_loss}
 
@@ -71,7 +71,7 @@ def train_online_dpo(
         raise SettingsError("length_coef is taken from a reward, and this judge compares without one; leave it out.")
     rewards = None if isinstance(judge, Judge) else as_weighted(judge)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
-    check_lengths([Item(prompt, [[0] * settings.max_new_tokens]) for prompt in encoded], lm)
+    check_lengths(rollout_items(encoded, settings), lm)
     policy, reference = Policy.with_reference(lm, "online-dpo", settings.lora, settings.seed)
     who = judge.name if isinstance(judge, Judge) else described(rewards or [])
     start = [str(lm.dtype), weights_digest(policy.parameters()), who]
@@ -80,7 +80,7 @@ def train_online_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    divide(settings.seed, lm, reference.lm)
+    prepare(settings, settings.lora, rollout_items(encoded, settings), lm, reference.lm)
     optimizer, monitor = Optimizer(policy.parameters(), settings, settings.updates), Monitor(policy, settings)
     loop = Loop(folder, "online-dpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds)  # fmt: skip

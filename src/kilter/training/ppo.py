@@ -42,18 +42,20 @@ from kilter.training.losses import (
 from kilter.training.optimizer import Optimizer
 from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
+from kilter.training.prepare import prepare
 from kilter.training.rewards import as_weighted, described, scores_of
 from kilter.training.rollout import (
     Rollout,
     RolloutSettings,
     micro_packs,
     minibatches,
+    rollout_items,
 )
 from kilter.training.rollout_loop import Observe, improve_by_rollouts
 from kilter.training.seeds import permutation
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
-from kilter.training.shares import divide, own_batches, read_items
+from kilter.training.shares import own_batches, read_items
 
 
 class PPOSettings(RolloutSettings):
@@ -121,8 +123,7 @@ def train_ppo(
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy, constant rewards.
     """
     lm = models.policy.lm
-    room = settings.max_new_tokens
-    check_lengths([Item(prompt, [[0] * room]) for prompt in prompts], lm)
+    check_lengths(rollout_items(prompts, settings), lm)
     texts = [text for text in texts if len(text) > 1]  # one token predicts nothing
     if settings.ptx_coef and not texts:
         raise DataError("The ptx term needs plain text: give some (texts=FILE) or turn it off with ptx_coef=0.")
@@ -134,7 +135,9 @@ def train_ppo(
     if done is not None:
         models.policy.load(folder / "model")
         return done
-    divide(settings.seed, lm, models.reference.lm, models.reward.lm, models.value.lm)
+    others = (models.value.lm, models.reference.lm, models.reward.lm)
+    prepare(settings, settings.lora, rollout_items(prompts, settings), lm, *others)
+    models.value.lm.recompute = lm.recompute
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
         "policy": Optimizer(models.policy.parameters(), settings, settings.updates, **adam),

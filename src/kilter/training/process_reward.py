@@ -144,6 +144,7 @@ def train_process_reward(
     data = [[[vars(one.item), one.ends, one.labels] for one in part] for part in (items, heldout)]
     model, done = run_scalar(
         lm, "process", settings, folder, "last", data,
+        [one.item for one in items],
         lambda model, identity: _train(model, items, settings, folder, identity, progress, heldout),
     )  # fmt: skip
     return ProcessRewardModel(model, settings.combine), done

@@ -72,6 +72,7 @@ def train_reward(
     items = [one for one in items if one.pairs or (settings.ties and one.ties)]
     return run_scalar(
         lm, ADAPTER, settings, folder, settings.pooling, [contents(items), contents(heldout)],
+        [one.item for one in items],
         lambda model, identity: _train(model, items, settings, folder, identity, progress, heldout),
     )  # fmt: skip
 

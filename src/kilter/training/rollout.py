@@ -103,6 +103,12 @@ class Rollout:
         return tokens, responses
 
 
+def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings) -> list[Item]:
+    """The longest items that can come of these prompts."""
+    responses = [[0] * settings.max_new_tokens] * settings.samples
+    return [Item(prompt, responses) for prompt in prompts]
+
+
 def sample_responses(
     policy: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings, step: int, loop: Loop
 ) -> list[list[Response]]:

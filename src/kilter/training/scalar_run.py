@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from kilter.models import LanguageModel
+from kilter.models import Item, LanguageModel
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.loop import finished_result
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
+from kilter.training.prepare import prepare
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
-from kilter.training.shares import divide
 
 
 class ScalarSettings(OptimizerSettings):
@@ -43,7 +43,7 @@ def scalar_optimizers(model: ScalarModel, settings: ScalarSettings, updates: int
 
 def run_scalar(
     lm: LanguageModel, name: str, settings: ScalarSettings, folder: Path, pooling: Pooling, data: Any,
-    train: Callable[[ScalarModel, str], dict[str, Any]],
+    items: Sequence[Item], train: Callable[[ScalarModel, str], dict[str, Any]],
 ) -> tuple[ScalarModel, dict[str, Any]]:  # fmt: skip
     """Create a scalar model on `lm` and train it, or take it from `folder/model` if this very run is finished.
 
@@ -52,6 +52,7 @@ def run_scalar(
     Args:
         name: of the stage and of the new adapter.
         data: what is learned from and measured on, for the run's fingerprint.
+        items: the tokens that are learned from.
         train: does the training of (model, fingerprint) and returns the result.
     """
     former = lm.adapters.active
@@ -62,7 +63,7 @@ def run_scalar(
         identity = fingerprint(name, settings, data, lm.weights_hash, start)
         done = finished_result(folder, identity)
         if done is None:
-            divide(settings.seed, lm)
+            prepare(settings, settings.lora, items, lm)
             done = train(model, identity)
         else:
             policy.load(folder / "model")

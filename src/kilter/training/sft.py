@@ -19,9 +19,10 @@ from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
 from kilter.training.policy import Policy
+from kilter.training.prepare import prepare
 from kilter.training.seeds import batch_indices
 from kilter.training.settings import LoraSettings, OptimizerSettings, fingerprint, weights_digest
-from kilter.training.shares import divide, own_batches
+from kilter.training.shares import own_batches
 
 
 class SFTSettings(OptimizerSettings):
@@ -66,7 +67,7 @@ def train_sft(
     if done is not None:
         policy.load(folder / "model")
         return done
-    divide(settings.seed, lm)
+    prepare(settings, settings.lora, items, lm)
     steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
     optimizer = Optimizer(policy.parameters(), settings, steps)
     loop = Loop(folder, "sft", steps, identity, {"optimizer": optimizer}, progress, settings.checkpoint_seconds)

@@ -10,21 +10,6 @@ from torch import Tensor
 
 from kilter.models import Item, LanguageModel, Packed, Response, micro_batches, pack, processes, sample
 from kilter.models.sample import draws
-from kilter.models.shard import shard
-from kilter.training.optimizer import widen
-
-
-def divide(seed: int, *models: LanguageModel) -> None:
-    """Divide the weights of models that are ready to train over the processes, with what trains in float32.
-
-    `seed` is the run's, so that several processes start from the same float32 weights as one does.
-    """
-    if processes.count() == 1:
-        return
-    for lm in {id(one): one for one in models}.values():
-        lm.compute_dtype = lm.dtype
-        widen(list(lm.model.parameters()), seed)
-        shard(lm.model, lm.compute_dtype)
 
 
 def own_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
