@@ -119,8 +119,8 @@ def plan_model(
         table.add_row(method, *(f"{one / 2**30:.1f} GiB" for one in found))
     _console().print(table)
     _console().print(
-        f"Per process of {processes}, in bfloat16, with micro-batches of {tokens} tokens. 'Computed twice': layers keep "
-        "their input only, which Kilter does by itself where memory is short.",
+        f"Per process of {processes}, in bfloat16, with micro-batches of {tokens} tokens. 'Computed twice': layers "
+        "keep their input only, which Kilter does by itself where memory is short.",
         highlight=False,
     )
 

@@ -2,7 +2,7 @@
 
 The trainer asks the same functions whether a micro-batch fits or its activations must be computed twice;
 `docs/scale.md` tabulates them for larger machines. What a decoder layer keeps for its backward pass was counted
-tensor by tensor (`tests/models/test_estimate.py` counts again); weights and moments follow from the optimizer.
+tensor by tensor (`tests/models/test_training_memory.py` counts again); weights and moments follow from the optimizer.
 """
 
 from __future__ import annotations
