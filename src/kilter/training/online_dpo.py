@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
-from kilter.judges import Candidate, Comparison, Judge
+from kilter.judges import Candidate, Comparison, Judge, PromptedJudge
 from kilter.models import Item, LanguageModel
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -132,7 +132,8 @@ def _judged(
         worst = one.value[-1] if isinstance(one.value, tuple) else None if best is None else 1 - best
         pairs.append((-1, -1) if best is None or worst is None else (best, worst))
     ties = sum(best < 0 for best, _ in pairs) / len(pairs)
-    return torch.tensor(pairs), {"ties": ties}
+    unread = {"unreadable": judge.unreadable} if isinstance(judge, PromptedJudge) else {}
+    return torch.tensor(pairs), {"ties": ties, **unread}
 
 
 def _backward(part: Part, rollout: Rollout, pairs: Tensor, settings: OnlineDPOSettings) -> dict[str, float]:

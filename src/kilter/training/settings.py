@@ -57,7 +57,9 @@ def fingerprint(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Settings):
-            part = part.model_dump(mode="json", exclude={"checkpoint_seconds"})
+            part = part.model_dump(mode="json", exclude={"checkpoint_seconds", "server_key"})
+            if part.get("server"):  # that it samples elsewhere is part of the run; the address is not
+                part["server"] = True
         digest.update(json.dumps(part, sort_keys=True, default=_plain).encode())
     return digest.hexdigest()
 
