@@ -137,4 +137,4 @@ def _read(file: Path, identity: str) -> dict[str, Any] | None:
     head, *rows = map(json.loads, file.read_text().splitlines())
     if head["fingerprint"] != identity:
         return None
-    return head | {"items": [(row["prompt"], row["tokens"]) for row in rows]}
+    return {**head, "items": [(row["prompt"], row["tokens"]) for row in rows]}
