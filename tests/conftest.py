@@ -163,17 +163,16 @@ def pretend() -> Iterator[Callable[..., str]]:
 
     That is a status and a JSON value, or a status, a value and headers.
     """
-    from fastapi import FastAPI, Request, Response
-    from fastapi.responses import JSONResponse, PlainTextResponse
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
 
     from kilter.serving import running
 
     with ExitStack() as stack:
 
         def start(answer: Callable[..., tuple[Any, ...]]) -> str:
-            app = FastAPI()
-
-            @app.api_route("/{path:path}", methods=["GET", "POST"])
             async def everything(request: Request) -> Response:
                 text = await request.body()
                 status, value, *more = answer(request.method, request.url.path, json.loads(text) if text else None)
@@ -182,6 +181,7 @@ def pretend() -> Iterator[Callable[..., str]]:
                     return PlainTextResponse(value, status, headers)
                 return JSONResponse(value, status, headers)
 
+            app = Starlette(routes=[Route("/{path:path}", everything, methods=["GET", "POST"])])
             return stack.enter_context(running(app))
 
         yield start

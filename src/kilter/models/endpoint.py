@@ -154,7 +154,7 @@ class Endpoint:
 
 def _pause(state: RetryCallState) -> float:
     """Seconds before the next attempt: doubling with jitter, or longer where the server asks for it."""
-    usual = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+    usual = wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)(state)
     fault = state.outcome.exception() if state.outcome is not None else None
     return max(usual, fault.pause) if isinstance(fault, _Passing) else usual
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from threading import Thread
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from kilter.errors import SettingsError
 
 
-def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
+def run(app: ASGIApp, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until interrupted; `ready` is told the address once requests can come.
 
     Raises:
@@ -26,7 +26,7 @@ def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> Non
 
 
 @contextmanager
-def running(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve from a thread inside the block, and give the address; port 0 takes a free one."""
     place = _listen(host, port)
     server = _server(app)
@@ -42,7 +42,7 @@ def running(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
         place.close()
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def _server(app: ASGIApp) -> uvicorn.Server:
     # no access log: it would name every request
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
 
