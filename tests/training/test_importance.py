@@ -19,7 +19,7 @@ def test_weights_are_the_capped_ratio() -> None:
 
 
 def test_weighted_by_it_samples_of_another_have_the_policys_mean() -> None:
-    """A known answer by enumeration: where the cap is not reached, sum over tokens of q * weight * f is that of p * f."""
+    """By enumeration: where the cap is not reached, the sum over tokens of q * weight * f is that of p * f."""
     p, q = torch.tensor([0.5, 0.3, 0.2]).log(), torch.tensor([0.4, 0.3, 0.3]).log()
     values = torch.tensor([1.0, -2.0, 5.0])
     weighted = (q.exp() * importance_weights(p, q) * values).sum()

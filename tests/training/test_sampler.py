@@ -100,10 +100,10 @@ def test_online_dpo_and_best_of_n_take_the_same_course_too(tiny_lm: Make, serve:
     found = []
     for where, server in (("here", None), ("there", address)):
         best = BestOfNSettings(
-            rounds=2, samples=8, max_new_tokens=20, batch_size=2, lora=LORA, lr=0.01, server=server
+            rounds=2, samples=16, max_new_tokens=60, batch_size=2, lora=LORA, lr=0.01, server=server
         )  # fmt: skip
         folder = tmp_path / "best" / where
-        found.append(train_best_of_n(tiny_lm(vocabulary=260), PROMPTS, small_bytes_or_end, best, folder)["rounds"])
+        found.append(train_best_of_n(tiny_lm(), PROMPTS, small_bytes_or_end, best, folder)["rounds"])
     for ours, theirs in zip(*found, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
