@@ -111,8 +111,8 @@ def test_what_vllm_is_asked(pretend: Callable[..., str]) -> None:
     groups = RemoteSampler(pretend(server)).sample(PROMPTS, n=2, max_new_tokens=3, seed=1)
     assert [[one.tokens for one in group] for group in groups] == [[[5, 5, 5]] * 2] * 2
     assert not groups[0][0].finished
-    bodies = sorted(server.bodies, key=lambda body: len(body["prompt"]), reverse=True)
-    assert [body["prompt"] for body in bodies] == PROMPTS  # each on its own
+    bodies = sorted(server.bodies, key=lambda body: len(body["prompt"][0]), reverse=True)
+    assert [body["prompt"] for body in bodies] == [[one] for one in PROMPTS]  # each on its own
     assert bodies[0]["seed"] != bodies[1]["seed"]  # or prompts of one request would share their noise
     plain = {
         "model": "base", "n": 2, "max_tokens": 3, "temperature": 1.0, "logprobs": 0, "return_token_ids": True,
@@ -159,7 +159,7 @@ def test_logprobs_before_temperature_are_found_out(pretend: Callable[..., str], 
 
 
 MALFORMED: list[tuple[dict[str, Any], str]] = [
-    ({"index": 7}, "numbered its completions wrongly"),
+    ({"index": 7}, "numbered them wrongly"),
     ({"finish_reason": "abort"}, "broke off a completion"),
     ({"finish_reason": None}, "broke off a completion"),
     ({"token_ids": []}, "something else than the protocol"),
@@ -183,5 +183,26 @@ def test_too_few_completions(pretend: Callable[..., str]) -> None:
         status, value = server(method, path, body)
         return status, {"choices": value["choices"][:1]} if body else value
 
-    with pytest.raises(ServerError, match="gave 1 completions where 1 prompts with n=2 ask for 2"):
+    with pytest.raises(ServerError, match=r"gave 1 completions, .* n=2 was asked for"):
         RemoteSampler(pretend(answer)).sample([[5]], n=2)
+
+
+def test_an_adapter_whose_yes_was_lost_is_not_refused_for_being_there(
+    pretend: Callable[..., str], impatient: None, tmp_path: Path
+) -> None:
+    loaded: list[str] = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path == "/v1/models":
+            cards = [{"id": "base"}, *({"id": name, "parent": "base"} for name in loaded)]
+            return 200, {"data": cards}
+        if body["lora_name"] == "bad" or loaded:
+            return 400, {"error": {"message": "has already been loaded"}}
+        loaded.append(body["lora_name"])
+        return 502, "the gateway lost it"
+
+    remote = RemoteSampler(pretend(answer))
+    remote.load_adapter("a", tmp_path)
+    assert remote.model == "a"
+    with pytest.raises(ServerError, match="already been loaded"):
+        remote.load_adapter("bad", tmp_path)

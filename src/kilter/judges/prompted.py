@@ -10,7 +10,6 @@ import random
 import re
 import string
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import ClassVar, Literal
 
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 
 from kilter.errors import ModelError, ServerError
 from kilter.judges.protocol import Candidate, Comparison, Opinion
-from kilter.models.endpoint import CONCURRENCY, Endpoint
+from kilter.models.endpoint import Endpoint
 from kilter.record import Principal
 
 LETTERS = "ABCDEFGHI"
@@ -80,8 +79,7 @@ class PromptedJudge:
         orders = [self._order(one, seed) for one in comparisons]
         both = zip(comparisons, orders, strict=True)
         shown = [(one, way) for one, order in both for way in (order, tuple(reversed(order)))]
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            answers = list(pool.map(lambda each: self._ask(question(*each), seed), shown))
+        answers = self._endpoint.ask_all(lambda each: self._ask(question(*each), seed), shown)
         verdicts = [read_ranking(text, len(order)) for text, (_, order) in zip(answers, shown, strict=True)]
         self._require_readable(verdicts, answers)
         rankings = [in_given_order(verdict, order) for verdict, (_, order) in zip(verdicts, shown, strict=True)]

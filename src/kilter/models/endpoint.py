@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import httpx2
@@ -17,9 +18,11 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the second attempt, doubled after each, and the longest such pause."""
 
 CONCURRENCY = 32
-"""Requests that a caller should have under way at once."""
+"""Requests of one `ask_all` that are under way at once."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 
 class Card(BaseModel):
@@ -90,6 +93,21 @@ class Endpoint:
         """
         self._ask("POST", path, body)
 
+    def ask_all(self, ask: Callable[[Asked], Told], what: Sequence[Asked]) -> list[Told]:
+        """What `ask`, which sends a request through this endpoint, gives for each of `what`; in order, several at once.
+
+        Raises:
+            Exception: whatever the first `ask` that failed has raised; what was not sent by then is not sent.
+        """
+        pool = ThreadPoolExecutor(CONCURRENCY)
+        try:
+            return list(pool.map(ask, what))
+        except KeyboardInterrupt:
+            self.close()  # or leaving would wait for answers that nobody wants any more
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -111,7 +129,7 @@ class Endpoint:
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx2.Response:
         try:
             response = self._client.request(method, path, json=body)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise _Passing(f"{type(error).__name__} ({self._safe(str(error))})") from error
         status = response.status_code
         if status in (408, 429) or status >= 500:

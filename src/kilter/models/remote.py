@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from kilter.errors import ModelError, ServerError, SettingsError
-from kilter.models.endpoint import CONCURRENCY, Endpoint
+from kilter.models.endpoint import Endpoint
 from kilter.models.sample import Response
 
 OWNER = "kilter"
@@ -102,20 +101,14 @@ class RemoteSampler:
         if temperature != 1 and self._scaled is None:
             self._scaled = self._gives_scaled_logprobs(prompts[0])
         settings = {"n": n, "max_tokens": max_new_tokens, "temperature": temperature}
-        requests = [{"prompt": list(map(list, prompts)), "seed": seed}]
+        requests = [{**settings, "prompt": list(map(list, prompts)), "seed": seed}]
         if not self._together:
             requests = [
-                {"prompt": list(prompt), "seed": random.Random(f"{seed}/{number}").getrandbits(62)}
+                {**settings, "prompt": [list(prompt)], "seed": random.Random(f"{seed}/{number}").getrandbits(62)}
                 for number, prompt in enumerate(prompts)
             ]
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            answers = list(pool.map(lambda request: self._complete({**request, **settings}), requests))
+        answers = self._endpoint.ask_all(self._complete, requests)
         flat = [self._response(choice, temperature) for answer in answers for choice in answer]
-        if len(flat) != len(prompts) * n:
-            raise ServerError(
-                f"The server at {self._endpoint.address} gave {len(flat)} completions where {len(prompts)} prompts "
-                f"with n={n} ask for {len(prompts) * n}."
-            )
         return [flat[first : first + n] for first in range(0, len(flat), n)]
 
     def load_adapter(self, name: str, folder: Path) -> None:
@@ -127,12 +120,14 @@ class RemoteSampler:
             SettingsError: the server loads no adapters while it runs.
             ServerError: it refused this one, or does not answer.
         """
-        if name not in [card.id for card in self._endpoint.cards()]:
+        if not self._lists(name):
             body = {"lora_name": name, "lora_path": str(folder.resolve())}
             try:
                 self._endpoint.tell("/v1/load_lora_adapter", body)
             except ServerError as error:
-                raise self._not_offered(error, _NO_ADAPTERS.format(folder=folder)) from error
+                # tried again after an answer that was lost on the way, it may be refused because it is there
+                if error.status != 400 or not self._lists(name):
+                    raise _not_offered(error, _NO_ADAPTERS.format(folder=folder)) from error
         self.model = name
 
     def unload_adapter(self, name: str) -> None:
@@ -160,19 +155,25 @@ class RemoteSampler:
             self._endpoint.tell("/finish_weight_update")
             self._endpoint.tell("/resume")
         except ServerError as error:
-            raise self._not_offered(error, _NO_WEIGHTS) from error
+            raise _not_offered(error, _NO_WEIGHTS) from error
 
     def close(self) -> None:
         """Close the connections."""
         self._endpoint.close()
 
+    def _lists(self, name: str) -> bool:
+        return name in [card.id for card in self._endpoint.cards()]
+
     def _complete(self, request: dict[str, Any]) -> list[_Choice]:
-        """The choices of one request, in order."""
+        """The choices of one request, n for each of its prompts, in order."""
         body = {"model": self.model, "logprobs": 0, "return_token_ids": True, **_PLAIN, **request}
         choices = self._endpoint.post("/v1/completions", body, _Completion).choices
         choices.sort(key=lambda choice: choice.index)
-        if [choice.index for choice in choices] != list(range(len(choices))):
-            raise ServerError(f"The server at {self._endpoint.address} numbered its completions wrongly.")
+        if [choice.index for choice in choices] != list(range(request["n"] * len(request["prompt"]))):
+            raise ServerError(
+                f"The server at {self._endpoint.address} gave {len(choices)} completions, or numbered them wrongly, "
+                f"where n={request['n']} was asked for and {len(request['prompt'])} prompts."
+            )
         return choices
 
     def _response(self, choice: _Choice, temperature: float) -> Response:
@@ -222,23 +223,16 @@ class RemoteSampler:
         return abs(scaled - plain / cold) < abs(scaled - plain)
 
     def _gap(self, prompt: Sequence[int], temperature: float) -> float | None:
-        request = {
-            "prompt": list(prompt),
-            "n": 1,
-            "max_tokens": 1,
-            "temperature": temperature,
-            "seed": 0,
-            "logprobs": 2,
-        }
-        [choice, *_] = self._complete(request) or [_Choice(index=0)]
+        request = {"prompt": [list(prompt)], "n": 1, "max_tokens": 1, "temperature": temperature, "seed": 0}
+        [choice] = self._complete({**request, "logprobs": 2})
         top = choice.logprobs.top_logprobs if choice.logprobs is not None else None
         values = sorted((top[0] or {}).values(), reverse=True) if top else []
         return values[0] - values[1] if len(values) > 1 else None
 
-    def _not_offered(self, error: ServerError, hint: str) -> ServerError | SettingsError:
-        if error.status in (404, 405):
-            return SettingsError(f"{error} {hint}")
-        return error
+
+def _not_offered(error: ServerError, hint: str) -> ServerError | SettingsError:
+    """The error with a hint, where the server does not know the request at all."""
+    return SettingsError(f"{error} {hint}") if error.status in (404, 405) else error
 
 
 _NO_ADAPTERS = (

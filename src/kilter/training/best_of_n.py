@@ -90,7 +90,7 @@ def train_best_of_n(
 
 def _choose(
     lm: LanguageModel, prompts: Sequence[Prompt], encoded: Sequence[Sequence[int]], rewards: Sequence[Weighted],
-    settings: BestOfNSettings, number: int, server: ServerSampler | None,
+    settings: BestOfNSettings, number: int, server: ServerSampler | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Sample, and keep each prompt's best finished response."""
     draw = sample if server is None else server.sample
