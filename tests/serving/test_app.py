@@ -154,6 +154,21 @@ def test_what_cannot_be_done_is_refused_by_name(serve: Serve, body: dict[str, An
     assert param is None or error["param"]
 
 
+def test_alternatives_need_logprobs(serve: Serve) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "top_logprobs": 2}
+    status, error = refused(serve(), "/v1/chat/completions", body)
+    assert status == 400
+    assert "top_logprobs has no effect without logprobs" in error["message"]
+
+
+def test_a_page_in_a_browser_cannot_ask(serve: Serve) -> None:
+    """What a page may send elsewhere unasked is plain text; a request must be declared as JSON."""
+    response = httpx2.post(
+        f"{serve()}/v1/completions", content='{"prompt": "x"}', headers={"Content-Type": "text/plain"}
+    )
+    assert response.status_code == 400
+
+
 def test_unknown_models_and_routes_are_not_found(serve: Serve) -> None:
     address = serve()
     status, error = refused(address, "/v1/completions", {"model": "other", "prompt": PROMPT})

@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from kilter.errors import ServerError, SettingsError
 
-ATTEMPTS = 6
+ATTEMPTS = 7
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the second attempt, doubled after each, and the longest such pause."""
 

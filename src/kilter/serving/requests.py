@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kilter.models.language_model import Message
 
@@ -78,6 +78,12 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MOST_ALTERNATIVES)
+
+    @model_validator(mode="after")
+    def _alternatives_of_logprobs(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs has no effect without logprobs: true")
+        return self
 
     def chat(self) -> list[Message]:
         """The messages, their text parts joined."""
