@@ -21,6 +21,7 @@ NOTE = "<!-- Made from the code by docs/make_reference.py: change the code, then
 ROOMS = (
     "recipes",
     "recipes.report",
+    "serving",
     "evals",
     "training",
     "judges",

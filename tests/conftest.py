@@ -5,8 +5,10 @@ Torch and transformers are imported inside the fixtures, so that rooms without a
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,3 +142,57 @@ def tiny_lm(tiny_folder: Callable[..., Path]) -> Callable[..., LanguageModel]:
         return load(tiny_folder(family, vocabulary, layers), dtype=dtype)
 
     return make
+
+
+@pytest.fixture
+def serve(tiny_lm: Callable[..., LanguageModel]) -> Iterator[Callable[..., str]]:
+    """serve(lm=None, name="tiny", folder=None, key=None) -> the address of Kilter's own server, until the test ends."""
+    from kilter.serving import ServedModel, create_app, running
+
+    with ExitStack() as stack:
+
+        def start(
+            lm: LanguageModel | None = None, name: str = "tiny", folder: Path | None = None, key: str | None = None
+        ) -> str:
+            return stack.enter_context(running(create_app(ServedModel(lm or tiny_lm(), name, folder), key)))
+
+        yield start
+
+
+@pytest.fixture
+def pretend() -> Iterator[Callable[..., str]]:
+    """pretend(answer) -> the address of a server that says whatever answer(method, path, body) returns.
+
+    That is a status and a JSON value, or a status, a value and headers.
+    """
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
+
+    from kilter.serving import running
+
+    with ExitStack() as stack:
+
+        def start(answer: Callable[..., tuple[Any, ...]]) -> str:
+            async def everything(request: Request) -> Response:
+                text = await request.body()
+                status, value, *more = answer(request.method, request.url.path, json.loads(text) if text else None)
+                headers = more[0] if more else None
+                if isinstance(value, str):
+                    return PlainTextResponse(value, status, headers)
+                return JSONResponse(value, status, headers)
+
+            app = Starlette(routes=[Route("/{path:path}", everything, methods=["GET", "POST"])])
+            return stack.enter_context(running(app))
+
+        yield start
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once, and three times in all."""
+    from kilter.models import endpoint
+
+    for name, value in (("FIRST_WAIT", 0.0), ("LONGEST_WAIT", 0.0), ("ATTEMPTS", 3)):
+        monkeypatch.setattr(endpoint, name, value)

@@ -50,3 +50,13 @@ class RecordError(KilterError):
     """The record is damaged, or does not hold what was asked for."""
 
     exit_code = 7
+
+
+class ServerError(KilterError):
+    """A server did not answer, or answered with something that cannot be used; `status` is its HTTP status, if any."""
+
+    exit_code = 8
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

@@ -28,6 +28,7 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   5  a run stopped itself: it diverged, collapsed or had nothing to learn
   6  the disk is full or not writable
   7  the record is damaged, or does not hold what was asked for
+  8  a server did not answer, or not with what was asked for; the same command goes on from there
   9  the processes of one run do not find or do not fit one another
 130  stopped by you (Ctrl-C); the same command goes on from there"""
 
@@ -43,6 +44,7 @@ _COMMANDS = {
     "run": _Lazy("kilter.cli.run", "run", "Walk a recipe, a whole loop in one YAML file, and write its report."),
     "train": _Lazy("kilter.cli.train", "app", "One stage alone: fine-tuning, a reward model, PPO."),
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
+    "serve": _Lazy("kilter.cli.serve", "serve", "Answer as an OpenAI-compatible server, for rollouts and judges."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 

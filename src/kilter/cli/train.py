@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kilter.cli.options import command_from_settings
-from kilter.cli.user_code import load_reward, observer
+from kilter.cli.user_code import is_address, load_reward, observer, prompted_judge
 from kilter.training.best_of_n import BestOfNSettings
 from kilter.training.dpo import DPOSettings
 from kilter.training.ensemble import EnsembleSettings
@@ -32,6 +32,7 @@ _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter tr
 _COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
 _PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
 _REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAME of a function (prompts, responses)."
+_ORDERS = f"{_REWARD[:-1]}; or ADDRESS#MODEL of a chat model that compares."
 _JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see monitor."
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
@@ -102,10 +103,17 @@ class OnlineDPOCommand(OnlineDPOSettings):
     """Improve a policy by comparing its own responses: online DPO."""
 
     model: str = Field("trained/sft/model", description=_MODEL)
-    reward: str = Field(description=_REWARD)
+    reward: str = Field(description=_ORDERS)
+    reward_key: str | None = Field(None, description="Environment variable with the key of the address in reward.")
     data: str = Field(description=_PROMPTS)
     judge: str | None = Field(None, description=_JUDGE)
     output: Path = Field(Path("trained/online-dpo"), description=_OUTPUT)
+
+    @model_validator(mode="after")
+    def _key_for_an_address(self) -> OnlineDPOCommand:
+        if self.reward_key is not None and not is_address(self.reward):
+            raise ValueError("reward_key has no effect unless reward is an address")
+        return self
 
 
 class BestOfNCommand(BestOfNSettings):
@@ -235,7 +243,10 @@ def _by_reward(settings: Any, base: type[Any], train: Callable[..., dict[str, An
     prompts = list(read_prompts(settings.data))
     lm = load(settings.model)
     own = _own(settings, base)
-    reward = load_reward(settings.reward, load(settings.model) if own.lora is None else lm)
+    if base is OnlineDPOSettings and is_address(settings.reward):
+        reward = prompted_judge(settings.reward, settings.reward_key)
+    else:
+        reward = load_reward(settings.reward, load(settings.model) if own.lora is None else lm)
     _run(lambda progress: train(
         lm, prompts, reward, own, settings.output, observe=observer(settings.judge, prompts), progress=progress
     ), settings.output)  # fmt: skip
@@ -305,6 +316,8 @@ def _run(train: Callable[[Any], dict[str, Any]], output: Path) -> None:
         typer.echo("Reward hacking: from that step on the reward rose while the held-out judge's score fell.")
     if "stopped" in result:
         typer.echo(f"Ended early: {result['stopped']}.")
+    if "note" in result:
+        typer.echo(f"Note: {result['note']}")
     typer.echo(f"Model: {output / 'model'}")
 
 

@@ -1,4 +1,4 @@
-"""Functions from the user's own files, named FILE.py:NAME: rewards and held-out judges."""
+"""Whoever judges, as named on the command line: functions FILE.py:NAME, reward models, judges at an address."""
 
 from __future__ import annotations
 
@@ -42,11 +42,29 @@ def load_reward(named: str, trunk: Any) -> Any:
     from kilter.models.scalar import PROCESS_FILE
     from kilter.training import ProcessRewardModel
 
+    if is_address(named):
+        raise SettingsError(
+            f"A judge at an address ({named}) orders responses and gives no rewards; use it with kilter train "
+            "online-dpo, or give a function or a reward model here."
+        )
     if named.rpartition(":")[0].endswith(".py") or named.endswith(".py"):
         return load_function(named)
     if (Path(named) / PROCESS_FILE).exists():
         return ProcessRewardModel.load(trunk, Path(named))
     return load_reward_model(trunk, Path(named))
+
+
+def is_address(named: str) -> bool:
+    """Whether it names a server."""
+    return named.startswith(("http://", "https://"))
+
+
+def prompted_judge(named: str, key: str | None) -> Any:
+    """The judge behind ADDRESS#MODEL; without #MODEL, the first model that the server lists."""
+    from kilter.judges import PromptedJudge
+
+    address, _, model = named.partition("#")
+    return PromptedJudge(address, model or None, key=key)
 
 
 def observer(named: str | None, prompts: Sequence[Any]) -> Any:

@@ -12,16 +12,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilter.models.endpoint import Endpoint
     from kilter.models.language_model import LanguageModel, Message, has_bfloat16, load
     from kilter.models.lora import ALL_LINEAR, Adapters, LoraConfig
     from kilter.models.pack import Item, Packed, micro_batches, pack
+    from kilter.models.remote import RemoteSampler
     from kilter.models.sample import Response, sample
     from kilter.models.score import Scores, packed_logprobs, score
 
 _FILES = {
+    "endpoint": ("Endpoint",),
     "language_model": ("LanguageModel", "Message", "has_bfloat16", "load"),
     "lora": ("ALL_LINEAR", "Adapters", "LoraConfig"),
     "pack": ("Item", "Packed", "micro_batches", "pack"),
+    "remote": ("RemoteSampler",),
     "sample": ("Response", "sample"),
     "score": ("Scores", "packed_logprobs", "score"),
 }
@@ -30,11 +34,13 @@ _HOMES = {name: file for file, names in _FILES.items() for name in names}
 __all__ = [
     "ALL_LINEAR",
     "Adapters",
+    "Endpoint",
     "Item",
     "LanguageModel",
     "LoraConfig",
     "Message",
     "Packed",
+    "RemoteSampler",
     "Response",
     "Scores",
     "has_bfloat16",

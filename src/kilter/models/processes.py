@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kilter import errors
 from kilter.errors import KilterError, ProcessError
 
 Value = TypeVar("Value")
@@ -113,12 +114,12 @@ def on_main(compute: Callable[[], Value]) -> Value:
         try:
             told = {"value": compute()}
         except Exception as error:
-            told, fault = {"error": str(error)}, error
+            told, fault = {"error": str(error), "kind": type(error).__name__}, error
     told = gather(told)[0]
     if fault is not None:
         raise fault
     if "error" in told:
-        raise KilterError(told["error"])
+        raise getattr(errors, told["kind"], KilterError)(told["error"])
     return told["value"]  # type: ignore[no-any-return]
 
 

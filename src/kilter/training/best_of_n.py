@@ -19,6 +19,7 @@ from kilter.models import Item, LanguageModel
 from kilter.training.loop import Progress, no_progress, replace_file, write_json
 from kilter.training.policy import Policy
 from kilter.training.rewards import Prompt, Rewards, Weighted, as_weighted, described, reward_of
+from kilter.training.sampler import ServerSampler, ServerSettings, open_sampler
 from kilter.training.seeds import derive_seed
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import SFTSettings, check_lengths, train_sft
@@ -27,7 +28,7 @@ from kilter.training.shares import sample_together
 PROMPTS_AT_ONCE = 16
 
 
-class BestOfNSettings(SFTSettings):
+class BestOfNSettings(ServerSettings, SFTSettings):
     """Best-of-n distillation; several rounds are expert iteration."""
 
     rounds: int = Field(1, ge=1, description="Rounds of sampling, choosing and fine-tuning.")
@@ -72,12 +73,17 @@ def train_best_of_n(
         identity = fingerprint("best_of_n", settings, encoded, lm.weights_hash, start, described(rewards), number)
         kept = _read(place / "kept.jsonl", identity)
         if kept is None:
-            kept = _choose(lm, prompts, encoded, rewards, settings, number)
+            with open_sampler(settings, place) as server:
+                if server is not None and (number or lm.adapters.active is not None):
+                    server.send(Policy(lm, lm.adapters.active))  # else it is the model that the server began with
+                kept = _choose(lm, prompts, encoded, rewards, settings, number, server)
+                kept |= server.result() if server is not None else {}  # its note, if any
             place.mkdir(parents=True, exist_ok=True)
             _write(place / "kept.jsonl", identity, kept)
         items = [Item(encoded[prompt], [tokens]) for prompt, tokens in kept["items"]]
         trained = train_sft(lm, items, own.model_copy(update={"seed": own.seed + number}), place, progress=progress)
-        results.append({key: kept[key] for key in ("mean", "best")} | {"kept": len(items), "loss": trained["loss"]})
+        shown = {key: kept[key] for key in ("mean", "best", "note") if key in kept}
+        results.append(shown | {"kept": len(items), "loss": trained["loss"]})
     Policy(lm, lm.adapters.active).save(folder / "model")
     write_json(folder / "result.json", {"rounds": results})
     return {"rounds": results}
@@ -85,15 +91,16 @@ def train_best_of_n(
 
 def _choose(
     lm: LanguageModel, prompts: Sequence[Prompt], encoded: Sequence[Sequence[int]], rewards: Sequence[Weighted],
-    settings: BestOfNSettings, number: int,
+    settings: BestOfNSettings, number: int, server: ServerSampler | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Sample, and keep each prompt's best finished response."""
+    draw = sample_together if server is None else server.sample
     items: list[tuple[int, list[int]]] = []
     every: list[float] = []
     best: list[float] = []
     for first in range(0, len(encoded), PROMPTS_AT_ONCE):
         some = encoded[first : first + PROMPTS_AT_ONCE]
-        groups = sample_together(
+        groups = draw(
             lm, some, n=settings.samples, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature,
             seed=derive_seed(settings.seed, "best-of-n", number, first),
         )  # fmt: skip
@@ -119,7 +126,7 @@ def _choose(
 
 
 def _write(file: Path, identity: str, kept: dict[str, Any]) -> None:
-    head = {"fingerprint": identity, "mean": kept["mean"], "best": kept["best"], "items": len(kept["items"])}
+    head = {"fingerprint": identity} | kept | {"items": len(kept["items"])}
     rows = [{"prompt": prompt, "tokens": tokens} for prompt, tokens in kept["items"]]
     replace_file(file, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
@@ -131,4 +138,4 @@ def _read(file: Path, identity: str) -> dict[str, Any] | None:
     head, *rows = map(json.loads, file.read_text().splitlines())
     if head["fingerprint"] != identity:
         return None
-    return {"items": [(row["prompt"], row["tokens"]) for row in rows], "mean": head["mean"], "best": head["best"]}
+    return {**head, "items": [(row["prompt"], row["tokens"]) for row in rows]}

@@ -39,6 +39,8 @@ def save_shards(
     """
     place = folder / f"{FOLDER}{step}"
     former = newest_shards(folder)
+    if former == place:  # these very steps are kept already
+        return
     if processes.is_main():  # a kill may have left another number of shards there
         shutil.rmtree(place, ignore_errors=True)
     processes.wait()

@@ -207,7 +207,7 @@ def _backward(
     old = part.logprobs.detach() if settings.on_policy else rollout.old[part.tokens]
     ratio = sequence_ratio(part.logprobs, old, part.packed) if variant.by_sequence else torch.exp(part.logprobs - old)
     per_token, clipped = clipped_loss(ratio, advantages[part.tokens], low, high)
-    loss, metrics = (per_token * weight).sum(), {}
+    loss, metrics = (per_token * rollout.importance[part.tokens] * weight).sum(), {}
     metrics["policy_loss"] = float(loss.detach())
     if settings.kl_coef and not variant.kl_in_reward:
         kl = (kl_loss(part.logprobs, rollout.ref[part.tokens], old, settings.kl_gradient) * weight).sum()

@@ -99,6 +99,10 @@ class Loop:
         if first < self.total:
             self._save(self.total)
 
+    def keep(self, step: int) -> None:
+        """Write a checkpoint of the first `step` steps now; for a run that is about to end with an error."""
+        self._save(step)
+
     def stop(self, reason: str) -> None:
         """Say that this step is the last one; the trainer leaves its steps, and the run counts as finished."""
         self.stopped = reason

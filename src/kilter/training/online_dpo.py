@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import DataError, SettingsError
-from kilter.judges import Candidate, Comparison, Judge
+from kilter.judges import Candidate, Comparison, Judge, PromptedJudge
 from kilter.models import LanguageModel, processes
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -124,8 +124,9 @@ def _judged(
         text = prompt if isinstance(prompt, str) else "\n\n".join(one["content"] for one in prompt)
         comparisons.append(Comparison(text, tuple(Candidate(one.text, one.finished) for one in group)))
     pairs = processes.on_main(lambda: _choices(judge, comparisons, derive_seed(settings.seed, "judge", step)))
+    unread = {"unreadable": judge.unreadable} if isinstance(judge, PromptedJudge) and processes.is_main() else {}
     ties = sum(best < 0 for best, _ in pairs) / len(pairs)
-    return torch.tensor(pairs), {"ties": ties}
+    return torch.tensor(pairs), {"ties": ties, **unread}
 
 
 def _choices(judge: Judge, comparisons: Sequence[Comparison], seed: int) -> list[tuple[int, int]]:

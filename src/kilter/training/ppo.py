@@ -230,6 +230,7 @@ def _update(
         with models.policy.active():
             logprobs, _ = packed_logprobs(lm, packed, temperature=settings.temperature)
         per_token, clipped = ppo_policy_loss(logprobs, old, estimates.advantages[own], settings.clip)
+        per_token = per_token * rollout.importance[own]
         (per_token.sum() / total).backward()  # type: ignore[no-untyped-call]
         values = models.value.values(packed, packed.sources)
         value_loss = ppo_value_loss(values, estimates.values[own], estimates.returns[own], settings.value_clip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from pydantic import Field, model_validator
@@ -12,15 +12,17 @@ from torch import Tensor
 from kilter.models import Item, Packed, Response, pack, packed_logprobs, processes
 from kilter.models.flops import decode_flops, forward_flops
 from kilter.training.guards import require_entropy, require_finite, require_kl_within
+from kilter.training.importance import importance_metrics, importance_weights
 from kilter.training.loop import Loop
 from kilter.training.losses import kl_k3
 from kilter.training.policy import Policy
+from kilter.training.sampler import ServerSampler, ServerSettings
 from kilter.training.seeds import derive_seed, permutation
 from kilter.training.settings import LoraSettings, OptimizerSettings
 from kilter.training.shares import own_batches, read_items, sample_together
 
 
-class RolloutSettings(OptimizerSettings):
+class RolloutSettings(ServerSettings, OptimizerSettings):
     """Settings of every algorithm that learns from its own samples."""
 
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of the policy.")
@@ -65,7 +67,8 @@ class Rollout:
         packed: all items in one row.
         responses: as they were sampled, [R].
         old, ref: [M] log-probabilities under the policy that sampled and under the reference.
-        sampled: [M] the sampler's own log-probabilities.
+        sampled: [M] the sampler's own log-probabilities; NaN where a server gave none.
+        importance: [M] weight of each token in the policy gradient: 1, unless a server sampled (`importance.py`).
     """
 
     items: list[Item]
@@ -74,6 +77,10 @@ class Rollout:
     old: Tensor
     ref: Tensor
     sampled: Tensor
+    importance: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.importance = torch.ones_like(self.old)
 
     @property
     def kl(self) -> float:
@@ -110,11 +117,15 @@ def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings) -
 
 
 def sample_responses(
-    policy: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings, step: int, loop: Loop
-) -> list[list[Response]]:
-    """The step's responses: for each prompt, `settings.samples` of them."""
+    policy: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings, step: int, loop: Loop,
+    server: ServerSampler | None = None,
+) -> list[list[Response]]:  # fmt: skip
+    """The step's responses, by the newest policy here or on a server: for each prompt, `settings.samples` of them."""
+    draw = sample_together if server is None else server.sample
+    if server is not None:
+        server.send(policy)
     with policy.active():
-        responses = sample_together(
+        responses = draw(
             policy.lm, prompts, n=settings.samples, max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature, seed=derive_seed(settings.seed, "rollout", step),
         )  # fmt: skip
@@ -161,6 +172,9 @@ def read_rollout(
     if processes.is_main():  # counts for all
         loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
     rollout = Rollout(items, packed, flat, old, ref, sampled)
+    if settings.server is not None:
+        rollout.importance = importance_weights(old, sampled)
+        metrics |= importance_metrics(rollout.importance)
     require_finite("KL", rollout.kl, step)
     require_kl_within(rollout.kl, settings.max_kl, step)
     return rollout, {

@@ -23,6 +23,7 @@ from kilter.training.rollout import (
     read_rollout,
     sample_responses,
 )
+from kilter.training.sampler import ServerSampler, kept_on_server_error, open_sampler
 from kilter.training.seeds import batch_indices, derive_seed
 
 Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
@@ -66,15 +67,32 @@ def improve_by_rollouts(
 
     Args:
         prompts: token ids of each prompt.
-        score: see `read_rollout`.
+        score: see `read_rollout`; where a server samples it is always done.
     """
+    with open_sampler(settings, loop.folder) as server:
+        score = score or server is not None
+        _do_steps(loop, policy, reference, prompts, settings, estimate, improve, monitor, observe, server, score)
+    monitor.restore()
+    policy.save(loop.folder / "model")
+    row = monitor.kept_row(loop)
+    shown = {key: row[key] for key in ("reward", "kl", "entropy", "length") if key in row}
+    return loop.finish(shown | monitor.result(loop) | (server.result() if server is not None else {}))
+
+
+def _do_steps(
+    loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
+    estimate: Estimate[Signal], improve: Improve[Signal], monitor: Monitor, observe: Observe | None,
+    server: ServerSampler | None, score: bool,
+) -> None:  # fmt: skip
     for step in loop.steps():
         numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
         chosen = [prompts[number] for number in numbers]
-        responses = sample_responses(policy, chosen, settings, step, loop)
+        with kept_on_server_error(loop, step):
+            responses = sample_responses(policy, chosen, settings, step, loop, server)
         seen = _seen(observe, step, numbers, responses)
         rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
-        signal, more = estimate(rollout, numbers, step)
+        with kept_on_server_error(loop, step):  # a judge may be a server too
+            signal, more = estimate(rollout, numbers, step)
         metrics |= more
         metrics |= monitor.look(loop, metrics, seen)
         if not loop.stopped:  # else the responses were this policy's, and it stays as it is
@@ -82,11 +100,6 @@ def improve_by_rollouts(
         loop.log({**metrics, **seen}, step)
         if loop.stopped:
             break
-    monitor.restore()
-    policy.save(loop.folder / "model")
-    row = monitor.kept_row(loop)
-    shown = {key: row[key] for key in ("reward", "kl", "entropy", "length") if key in row}
-    return loop.finish(shown | monitor.result(loop))
 
 
 def _seen(

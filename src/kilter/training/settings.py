@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, field_validator
 
 from kilter.models.lora import ALL_LINEAR, LoraConfig
+from kilter.models.shard import whole
 from kilter.settings import Settings
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -57,7 +58,9 @@ def fingerprint(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Settings):
-            part = part.model_dump(mode="json", exclude={"checkpoint_seconds"})
+            part = part.model_dump(mode="json", exclude={"checkpoint_seconds", "server_key"})
+            if part.get("server"):  # that it samples elsewhere is part of the run; the address is not
+                part["server"] = True
         digest.update(json.dumps(part, sort_keys=True, default=_plain).encode())
     return digest.hexdigest()
 
@@ -67,7 +70,7 @@ def weights_digest(tensors: Iterable[torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(str(tensor.dtype).encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(whole(tensor.detach()).cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
