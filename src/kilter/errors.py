@@ -44,3 +44,15 @@ class RecordError(KilterError):
     """The record is damaged, or does not hold what was asked for."""
 
     exit_code = 7
+
+
+class WorkerError(KilterError):
+    """Work that was sent elsewhere cannot be done there: no Ray, no cluster, or a worker that is lost every time."""
+
+    exit_code = 8
+
+
+class SweepError(KilterError):
+    """Some combinations of a sweep failed; the others are done."""
+
+    exit_code = 9

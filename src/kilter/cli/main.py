@@ -28,6 +28,8 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   5  a run stopped itself: it diverged, collapsed or had nothing to learn
   6  the disk is full or not writable
   7  the record is damaged, or does not hold what was asked for
+  8  work sent to a cluster cannot be done there
+  9  some combinations of a sweep failed; the others are done
 130  stopped by you (Ctrl-C); the same command goes on from there"""
 
 

@@ -20,6 +20,8 @@ from kilter.models.language_model import LanguageModel
 from kilter.models.trunk import Trunk, reading
 
 OnToken = Callable[[int, int], None]
+MAX_ROWS = 128
+"""Samples decoded together, unless `sample` is told otherwise."""
 
 
 @dataclass
@@ -53,7 +55,8 @@ def sample(
     repetition_penalty: float = 1.0,
     stop: Sequence[str] = (),
     seed: int = 0,
-    max_rows: int = 128,
+    first: int = 0,
+    max_rows: int = MAX_ROWS,
     on_token: OnToken | None = None,
 ) -> list[list[Response]]:
     """Sample `n` responses to each prompt with the active adapter.
@@ -66,6 +69,8 @@ def sample(
         stop: a response ends as soon as its text holds one of these.
         seed: with the same model, prompts and seed the result is the same, in any batch size of the same dtype's
             arithmetic.
+        first: number of the first prompt, where `prompts` are a part of a longer list: a part made of whole
+            `batches` samples what the list as a whole would, to the last bit.
         max_rows: samples decoded together.
         on_token: called with (row, token) as soon as a token is drawn; row counts prompts x n.
 
@@ -77,8 +82,10 @@ def sample(
         DataError: a prompt is empty, or prompt and response together exceed the model's context.
     """
     choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty)
-    _check(lm, prompts, n, max_new_tokens, max_rows, stop)
-    uniforms = torch.rand(len(prompts) * n, max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    _check(lm, prompts, n, max_new_tokens, max_rows, first, stop)
+    # A row's numbers are at its own place of the seed's stream, so that a part takes the same ones as the whole.
+    stream = torch.rand((first + len(prompts)) * n, max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    uniforms = stream[first * n :]
     responses: list[Response] = []
     with reading(lm) as trunk:
         for batch in _batches(len(prompts), n, max_rows):
@@ -89,13 +96,23 @@ def sample(
     return [responses[first : first + n] for first in range(0, len(responses), n)]
 
 
+def batches(prompts: int, n: int, max_rows: int = MAX_ROWS) -> list[range]:
+    """Which of `prompts` prompts `sample` decodes together with `n` samples each; the parts it may be cut into."""
+    found: list[range] = []
+    for rows in _batches(prompts, n, max_rows):
+        some = range(rows[0] // n, rows[-1] // n + 1)
+        if not found or found[-1] != some:  # a prompt with more samples than `max_rows` has several batches
+            found.append(some)
+    return found
+
+
 def _check(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], n: int, new: int, rows: int, stop: Sequence[str]
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], n: int, new: int, rows: int, first: int, stop: Sequence[str]
 ) -> None:
-    if n < 1 or new < 1 or rows < 1:
+    if n < 1 or new < 1 or rows < 1 or first < 0:
         raise SettingsError(
-            f"Sampling needs n, max_new_tokens and max_rows of at least 1; given: n={n}, max_new_tokens={new}, "
-            f"max_rows={rows}."
+            f"Sampling needs n, max_new_tokens and max_rows of at least 1 and first of at least 0; given: n={n}, "
+            f"max_new_tokens={new}, max_rows={rows}, first={first}."
         )
     if isinstance(stop, str) or not all(stop):
         raise SettingsError(f"stop must be a list of texts that are not empty, such as ['Human:']; given: {stop!r}.")
