@@ -42,6 +42,7 @@ class _Lazy:
 
 _COMMANDS = {
     "run": _Lazy("kilter.cli.run", "run", "Walk a recipe, a whole loop in one YAML file, and write its report."),
+    "sweep": _Lazy("kilter.cli.run", "sweep", "Walk a recipe once per combination of settings, and compare."),
     "train": _Lazy("kilter.cli.train", "app", "One stage alone: fine-tuning, a reward model, PPO."),
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
@@ -149,8 +150,9 @@ def _explain(error: Exception) -> int:
             f"The disk is full{where}. What was finished is kept; make room, and the same command goes on from there."
         )
         return StorageError.exit_code
+    notes = "".join(f" {note}" for note in getattr(error, "__notes__", []))
     _print_error(
-        f"Something that Kilter did not expect: {type(error).__name__}: {error} This is a fault in Kilter. "
+        f"Something that Kilter did not expect: {type(error).__name__}: {error}{notes} This is a fault in Kilter. "
         "KILTER_DEBUG=1 before the same command shows where it happened; please report it with that."
     )
     return 1

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from kilter.errors import KilterError, SettingsError
@@ -168,4 +169,4 @@ def cut(count: int, parts: int) -> list[range]:
     """`range(count)` in at most `parts` consecutive pieces of like size, none empty."""
     parts = max(1, min(parts, count))
     edges = [count * number // parts for number in range(parts + 1)]
-    return [range(first, last) for first, last in zip(edges, edges[1:], strict=False) if first < last]
+    return [range(first, last) for first, last in pairwise(edges) if first < last]

@@ -5,7 +5,7 @@ Who judges a comparison and how depends on its content and the seed alone, so pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def judge_part(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_judgments(results: Iterator[dict[str, Any]], pool: Sequence[SimulatedRater], seed: int) -> Judged:
+def read_judgments(results: Iterable[dict[str, Any]], pool: Sequence[SimulatedRater], seed: int) -> Judged:
     """The parts' results as one, items numbered through."""
     raters = {one.name: one for one in pool}
     judged = Judged([], [])

@@ -35,7 +35,9 @@ def perform(job: str, data: Any, versions: dict[str, str], threads: int) -> Any:
     """What a worker does: check that it is like the driver, then call the job `module:function`."""
     own = versions_here()
     if own != versions:
-        differ = ", ".join(f"{name} {own[name]} instead of {versions[name]}" for name in own if own[name] != versions[name])
+        differ = ", ".join(
+            f"{name} {own[name]} instead of {versions[name]}" for name in own if own[name] != versions[name]
+        )
         raise WorkerError(
             f"The node {platform.node()} has {differ}. The same rows come out only of the same versions: install on "
             "every node what this machine has (constraints.txt)."
@@ -192,7 +194,7 @@ def _why_not(address: str, error: Exception) -> str:
 
 def _cause(error: Any) -> Exception:
     """What the job raised, as it raised it."""
-    cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
+    cause: Exception = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
     if not isinstance(cause, KilterError) and "failed to import on the worker" in str(cause):
         return WorkerError(
             "A node of the cluster cannot import Kilter. Install on every node what this machine has: pip install -c "
@@ -203,8 +205,8 @@ def _cause(error: Any) -> Exception:
 
 def _given_up(part: Part, reason: str) -> WorkerError:
     return WorkerError(
-        f"{part.name}: its worker was lost {ATTEMPTS} times, the last time because: {reason}. If the system ended it for "
-        "want of memory, let fewer parts run on a node (ray start --num-cpus) or give it smaller ones."
+        f"{part.name}: its worker was lost {ATTEMPTS} times, the last time because: {reason}. If the system ended "
+        "it for want of memory, let fewer parts run on a node (ray start --num-cpus) or give it smaller ones."
     )
 
 

@@ -6,7 +6,7 @@ in their last bits and with them, now and then, a token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +49,6 @@ def sample_part(data: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     return [[asdict(Written.of(one)) for one in group] for group in groups]
 
 
-def read_samples(results: Iterator[list[list[dict[str, Any]]]]) -> list[list[Written]]:
+def read_samples(results: Iterable[list[list[dict[str, Any]]]]) -> list[list[Written]]:
     """The parts' results as one list: for each prompt its responses."""
     return [[Written(**one) for one in group] for part in results for group in part]
