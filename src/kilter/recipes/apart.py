@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import WorkerError
-from kilter.recipes.fan_out import Part, Retry, Tell, Workers
 from kilter.recipes.grid import Combination
 from kilter.recipes.held import release_model
 from kilter.recipes.memory import release_memory
+from kilter.recipes.parts import Part, Retry, Tell, Workers
 from kilter.recipes.planned import Planned, do_step, plan_step
 from kilter.recipes.runner import RunResult, about_run, publish
 from kilter.recipes.step import Context, Output

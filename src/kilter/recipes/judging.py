@@ -19,7 +19,7 @@ from kilter.judges import (
     label_with_pool,
     rater_pool,
 )
-from kilter.recipes.fan_out import Part, cut
+from kilter.recipes.parts import Part, cut
 from kilter.recipes.rows import PromptRow, Written
 from kilter.testbeds.instructions import Instruction
 

@@ -18,9 +18,9 @@ from importlib.metadata import version
 from typing import Any
 
 from kilter.errors import KilterError, WorkerError
-from kilter.recipes.fan_out import Done, Job, Part, Retry, Tell, of_part
+from kilter.recipes.parts import Done, Job, Part, Retry, Tell, of_part
 
-ATTEMPTS = 4
+ATTEMPTS = 3
 """A part whose worker is lost this often is given up."""
 
 MUST_AGREE = ("kilter", "torch", "transformers")
@@ -42,11 +42,13 @@ def perform(job: str, data: Any, versions: dict[str, str], threads: int) -> Any:
             f"The node {platform.node()} has {differ}. The same rows come out only of the same versions: install on "
             "every node what this machine has (constraints.txt)."
         )
-    import torch
-
-    torch.set_num_threads(threads)  # sums have the driver's order, whatever Ray thinks the part should take
+    # Sums have the driver's order, whatever Ray thinks the part should take; set before the job may import torch.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     module, _, name = job.partition(":")
-    return getattr(importlib.import_module(module), name)(data)
+    function = getattr(importlib.import_module(module), name)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    return function(data)
 
 
 def versions_here() -> dict[str, str]:

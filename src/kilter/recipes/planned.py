@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import KilterError
-from kilter.recipes.fan_out import Retry
 from kilter.recipes.memory import peak_memory, reset_peak_memory
+from kilter.recipes.parts import Retry
 from kilter.recipes.recipe import Recipe, Step
 from kilter.recipes.step import Context, Output
 from kilter.record import Record, environment

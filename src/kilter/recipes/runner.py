@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kilter.recipes.fan_out import HERE, Here, Tell, Workers, open_workers
 from kilter.recipes.held import release_model
 from kilter.recipes.memory import release_memory
+from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers
 from kilter.recipes.planned import Planned, do_step, plan_step
 from kilter.recipes.recipe import Recipe, read_recipe
 from kilter.recipes.step import Context, Output
@@ -81,7 +81,6 @@ def walk_recipe(
         planned = plan_step(step, recipe, workspace.root, outputs, about)
         tell = on_step or (lambda name, state: None)
         outputs[step.name] = _walk(planned, workspace.record, outputs, progress, tell, workers or Here())
-        release_memory()
     return publish(workspace.runs / name, outputs)
 
 
@@ -147,5 +146,6 @@ def _walk(
     finally:
         release_model()
     output = planned.finish(record, run, result, workers.take_retries())
+    release_memory()
     tell(name, "done")
     return output

@@ -12,8 +12,8 @@ from typing import Any
 
 from kilter.models import sample
 from kilter.models.sample import batches
-from kilter.recipes.fan_out import Part, cut
 from kilter.recipes.held import held_model
+from kilter.recipes.parts import Part, cut
 from kilter.recipes.rows import PromptRow, Written
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kilter.models.catalogue import file_sha256
-from kilter.recipes.fan_out import Here, Workers
+from kilter.recipes.parts import Here, Workers
 from kilter.record import Record
 from kilter.settings import Settings
 from kilter.training.loop import Progress

@@ -15,8 +15,8 @@ from typing import Any
 
 from kilter.errors import DataError, KilterError, StorageError
 from kilter.recipes.apart import Outcome, walk_apart
-from kilter.recipes.fan_out import HERE, Tell, Workers, open_workers
 from kilter.recipes.grid import Grid, read_grid
+from kilter.recipes.parts import HERE, Tell, Workers, open_workers
 from kilter.recipes.runner import RunResult, walk_recipe
 from kilter.recipes.sweep_table import SweepRow, chosen_figures, markdown, write_table
 from kilter.record import Workspace

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from kilter.judges import Label, labels_to_judgments, rater_pool
 from kilter.recipes import rows
-from kilter.recipes.fan_out import fan_out
 from kilter.recipes.judging import Judged, judge_part, judging_parts, read_judgments
+from kilter.recipes.parts import fan_out
 from kilter.recipes.sampling import Sampling, read_samples, sample_part, sampling_parts
 from kilter.recipes.step import Context, Kind
 from kilter.record import NewArtifact

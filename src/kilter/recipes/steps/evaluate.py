@@ -16,8 +16,8 @@ from kilter.evals import multiple_choice, perplexity, policy_kl
 from kilter.judges import Candidate, Comparison, rater_pool
 from kilter.models import Item, LanguageModel, score
 from kilter.recipes import rows
-from kilter.recipes.fan_out import Part, fan_out
 from kilter.recipes.held import held_model, held_reward_model
+from kilter.recipes.parts import Part, fan_out
 from kilter.recipes.sampling import Sampling, read_samples, sample_part, sampling_parts
 from kilter.recipes.step import Context, Kind
 from kilter.settings import Settings
