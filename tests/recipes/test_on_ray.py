@@ -213,7 +213,7 @@ def test_a_step_of_a_sweep_whose_worker_dies_is_done_again_and_recorded_once(
         assert record.verify().ok
         assert len(record.artifacts("numbers")) == 1
         [artifact] = record.artifacts("retries")
-        assert record.json(artifact.id)[0]["part"] == "scaled.factor=1: numbers"
+        assert record.json(artifact.id)[0]["part"] == "numbers of scaled.factor=1"
         assert sorted(one.name for one in record.runs()) == [
             "demo-scaled-factor-1-" + result.rows[0].combination.name[-6:] + "/report",
             "demo-scaled-factor-2-" + result.rows[1].combination.name[-6:] + "/report",

@@ -142,7 +142,7 @@ class _Walks:
         return True
 
     def _send(self, planned: Planned, walk: _Walk) -> None:
-        name = f"{walk.combination.label}: {planned.step.name}"
+        name = f"{planned.step.name} of {walk.combination.label}"
         run = planned.begin(self._workspace.record)
         part = step_part(planned, run, walk.outputs, self._workspace.record.blobs.root, name)
         self.sent[planned.key] = _Sent(planned, run, name, time.monotonic(), [walk])

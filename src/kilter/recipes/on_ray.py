@@ -28,6 +28,7 @@ MUST_AGREE = ("kilter", "torch", "transformers")
 
 _PASSED_ON = ("HF_HUB_", "TRANSFORMERS_", "TOKENIZERS_", "KILTER_HOME", "KILTER_OFFLINE_BY_DEFAULT")
 _LOOK_AGAIN = 30.0  # seconds of waiting after which the cluster is asked whether any node is left
+_HEEDS = 5.0  # seconds in which a part that is interrupted should end
 _REACHABLE = 10.0  # seconds; Ray itself tries for two minutes, and then ends the process
 
 
@@ -104,11 +105,14 @@ class OnRay:
             self.submit(number, job, part, attempt + 1)
 
     def cancel(self) -> None:
-        """End the workers of all outstanding parts."""
-        while self._pending:
-            ref, _ = self._pending.popitem()
-            with suppress(Exception):  # it may just have ended; nothing of it is wanted any more
-                self._ray.cancel(ref, force=True)
+        """Interrupt all outstanding parts, and end the workers of those that do not heed it."""
+        left, self._pending = list(self._pending), {}
+        for force in (False, True):  # force alone, as a part ends by itself, makes Ray 2.60 abort this process
+            for ref in left:
+                with suppress(Exception):  # it may just have ended; nothing of it is wanted any more
+                    self._ray.cancel(ref, force=force)
+            if left:
+                _, left = self._ray.wait(left, num_returns=len(left), timeout=_HEEDS)
 
     def take_retries(self) -> list[Retry]:
         """The retries since this was last asked."""
