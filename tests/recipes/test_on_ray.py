@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ def address() -> Iterator[str]:
 
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
     here, source = Path(__file__).parent, Path(kilter.__file__).parents[1]
     patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(source)]))  # where workers find `light_jobs`
     node = {"num_cpus": 1, "object_store_memory": STORE}

@@ -28,6 +28,10 @@ Tell = Callable[[str], None]
 """Called with a line for people, such as that a part is tried again."""
 
 
+def say_nothing(line: str) -> None:
+    """Who has nobody to tell."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One part of the work: a name that people understand, and the job's argument as plain data."""
@@ -138,7 +142,7 @@ def of_part(error: Exception, part: Part) -> Exception:
 
 
 @contextmanager
-def open_workers(on: str = HERE, tell: Tell = lambda line: None) -> Iterator[Workers]:
+def open_workers(on: str = HERE, tell: Tell = say_nothing) -> Iterator[Workers]:
     """The workers that the one setting `on` names; connections made for them are closed at the end.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kilter.recipes.held import release_model
 from kilter.recipes.memory import release_memory
-from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers
+from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers, say_nothing
 from kilter.recipes.planned import Planned, do_step, plan_step
 from kilter.recipes.recipe import Recipe, read_recipe
 from kilter.recipes.step import Context, Output
@@ -48,7 +48,7 @@ def run_recipe(
     on: str = HERE,
     progress: Progress = no_progress,
     on_step: OnStep | None = None,
-    tell: Tell = lambda line: None,
+    tell: Tell = say_nothing,
 ) -> RunResult:
     """Walk a recipe and return where its results lie.
 

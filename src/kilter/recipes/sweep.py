@@ -16,7 +16,7 @@ from typing import Any
 from kilter.errors import DataError, KilterError, StorageError
 from kilter.recipes.apart import Outcome, walk_apart
 from kilter.recipes.grid import Grid, read_grid
-from kilter.recipes.parts import HERE, Tell, Workers, open_workers
+from kilter.recipes.parts import HERE, Tell, Workers, open_workers, say_nothing
 from kilter.recipes.runner import RunResult, walk_recipe
 from kilter.recipes.sweep_table import SweepRow, chosen_figures, markdown, write_table
 from kilter.record import Workspace
@@ -52,8 +52,8 @@ def run_sweep(
     workspace: Path | str | None = None,
     on: str = HERE,
     progress: Progress = no_progress,
-    on_row: OnRow = lambda row, ended, total: None,
-    tell: Tell = lambda line: None,
+    on_row: OnRow | None = None,
+    tell: Tell = say_nothing,
 ) -> SweepResult:
     """Run a recipe for every combination of `settings`, and gather the figures of their reports.
 
@@ -87,7 +87,8 @@ def run_sweep(
                 ordered = [rows[one.name] for one in grid.combinations if one.name in rows]
                 shown = chosen_figures(figures, ordered)
                 write_table(folder, ordered, shown)
-                on_row(row, len(rows), len(grid.combinations))
+                if on_row is not None:
+                    on_row(row, len(rows), len(grid.combinations))
     return SweepResult(folder, tuple(ordered), tuple(shown))
 
 
