@@ -14,8 +14,8 @@ def double(data: int) -> int:
     return 2 * data
 
 
-def where(data: int) -> int:
-    return os.getpid()
+def where(data: int) -> list[int | str]:
+    return [os.getpid(), os.getcwd()]
 
 
 def late_first(data: dict[str, Any]) -> int:

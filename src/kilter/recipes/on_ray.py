@@ -32,7 +32,7 @@ _HEEDS = 5.0  # seconds in which a part that is interrupted should end
 _REACHABLE = 10.0  # seconds; Ray itself tries for two minutes, and then ends the process
 
 
-def perform(job: str, data: Any, versions: dict[str, str], threads: int) -> Any:
+def perform(job: str, data: Any, versions: dict[str, str], threads: int, folder: str) -> Any:
     """What a worker does: check that it is like the driver, then call the job `module:function`."""
     own = versions_here()
     if own != versions:
@@ -45,6 +45,8 @@ def perform(job: str, data: Any, versions: dict[str, str], threads: int) -> Any:
         )
     # Sums have the driver's order, whatever Ray thinks the part should take; set before the job may import torch.
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    if os.path.isdir(folder):  # the driver's, so that a relative path means the same here
+        os.chdir(folder)
     module, _, name = job.partition(":")
     function = getattr(importlib.import_module(module), name)
     if "torch" in sys.modules:
@@ -81,7 +83,7 @@ class OnRay:
         remote = self._ray.remote(perform).options(
             num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0, scheduling_strategy="SPREAD", name=part.name
         )
-        ref = remote.remote(_name_of(job), part.data, self._versions, self._threads)
+        ref = remote.remote(_name_of(job), part.data, self._versions, self._threads, os.getcwd())
         self._pending[ref] = (number, job, part, attempt)
 
     def next(self) -> Done:
