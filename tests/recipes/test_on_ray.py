@@ -38,6 +38,7 @@ def address() -> Iterator[str]:
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
+    patch.setenv("RAY_worker_niceness", "0")  # workers would starve beside other tests
     here, source = Path(__file__).parent, Path(kilter.__file__).parents[1]
     patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(source)]))  # where workers find `light_jobs`
     node = {"num_cpus": 1, "object_store_memory": STORE}

@@ -196,8 +196,8 @@ def _why_not(address: str, error: Exception) -> str:
         )
     return (
         f"The Ray cluster at {address} cannot be reached: {said}. Start it with 'ray start --head' on one machine and "
-        "'ray start --address=HOST:PORT' on the others, check with 'ray status' there, see that all have "
-        "the same ~/.ray/auth_token, or leave out --on."
+        "'ray start --address=HOST:PORT' on the others, check with 'ray status' there, set "
+        "RAY_AUTH_MODE=token with the same ~/.ray/auth_token on all if the head asks for a token, or leave out --on."
     )
 
 
