@@ -50,6 +50,7 @@ bench: $(INSTALLED_BENCH)
 
 docs: $(INSTALLED_DEV)
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_scale.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

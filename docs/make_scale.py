@@ -84,14 +84,20 @@ def check_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {"memory": memory_table, "time": time_table, "check": check_table}
 
 
-def main() -> None:
-    """Put the tables between their marks."""
-    text = old = PAGE.read_text()
+def filled(text: str) -> str:
+    """A page with the tables put between their marks."""
     for name, make in TABLES.items():
-        start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
         before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = before + start + make() + end + after
+        after = rest.partition(end)[2]
+        text = f"{before}{start}{make()}\n{end}{after}"
+    return text
+
+
+def main() -> None:
+    """Write the page."""
+    old = PAGE.read_text()
+    text = filled(old)
     if "--check" in sys.argv:
         sys.exit(int(text != old))
     PAGE.write_text(text)

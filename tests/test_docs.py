@@ -53,6 +53,17 @@ def test_reference_is_up_to_date(reference: ModuleType) -> None:
     assert not stale, f"out of date: {', '.join(stale)}; run `make docs`"
 
 
+def test_the_tables_of_scale_are_up_to_date() -> None:
+    specification = importlib.util.spec_from_file_location("make_scale", ROOT / "docs" / "make_scale.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert text == module.filled(text), "docs/scale.md is out of date; run `make docs`"
+    assert text.count("| Llama 3.1 70B |") == 3
+
+
 def test_reference_holds_nothing_that_changes_from_run_to_run(reference: ModuleType) -> None:
     text = "".join(reference.pages().values())
     assert not re.findall(r"0x[0-9a-f]{6,}|<function|ForwardRef|PydanticUndefined", text)
@@ -126,11 +137,13 @@ def test_shown_recipes_and_their_settings_exist() -> None:
 
     for page in WRITTEN:
         for words in shown_commands(page):
-            if words[0] != "run":
+            if words[0] not in ("run", "sweep"):
                 continue
             steps = yaml.safe_load((ROOT / words[1]).read_text(encoding="utf-8"))["steps"]
             for pair in words[2:]:
                 key = pair.split("=")[0]
+                if "=" not in pair or pair.startswith("--"):
+                    continue
                 if key in ("name", "seed") or key.endswith(".step"):  # the tutorial's misspelled setting
                     continue
                 step, _, setting = key.partition(".")

@@ -40,12 +40,6 @@ class StorageError(KilterError):
     exit_code = 6
 
 
-class ProcessError(KilterError):
-    """The processes of one run do not find or do not fit one another."""
-
-    exit_code = 9
-
-
 class RecordError(KilterError):
     """The record is damaged, or does not hold what was asked for."""
 
@@ -60,3 +54,15 @@ class ServerError(KilterError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class WorkerError(KilterError):
+    """Other processes cannot do their part: no cluster, a worker lost every time, nobody at torchrun's address."""
+
+    exit_code = 9
+
+
+class SweepError(KilterError):
+    """Some combinations of a sweep failed; the others are done."""
+
+    exit_code = 10

@@ -11,6 +11,7 @@ from torch import Tensor
 from kilter.errors import DataError, SettingsError
 from kilter.models import Item, LanguageModel, LoraConfig, Response, pack, sample, score
 from kilter.models.draw import BLOCK, Choice
+from kilter.models.sample import batches
 
 Make = Callable[..., LanguageModel]
 SMALL = 24  # a vocabulary in which end-of-sequence is drawn often
@@ -239,6 +240,23 @@ def test_the_same_seed_gives_the_same_whatever_shares_the_batch(tiny_lm: Make) -
     assert draw(seed=6) != expected
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_part_of_whole_batches_samples_what_the_whole_does_to_the_last_bit(tiny_lm: Make, dtype: str) -> None:
+    lm = tiny_lm("llama", SMALL, dtype=dtype)
+    adapt(lm)
+    prompts = [[3 + number % 20, 4, 5 + number % 7][: 1 + number % 3] for number in range(23)]
+    for n, rows in ((2, 6), (1, 5), (7, 4)):
+        whole = sample(lm, prompts, n=n, max_new_tokens=8, seed=9, max_rows=rows)
+        for part in batches(len(prompts), n, rows):
+            own = prompts[part.start : part.stop]
+            assert sample(lm, own, n=n, max_new_tokens=8, seed=9, max_rows=rows, numbers=part) == [
+                whole[number] for number in part
+            ]
+    assert tokens_of(sample(lm, prompts[1:], n=2, max_new_tokens=8, seed=9)) != tokens_of(
+        sample(lm, prompts[1:], n=2, max_new_tokens=8, seed=9, numbers=[1, 2])
+    )
+
+
 def test_samples_of_one_prompt_differ(tiny_lm: Make) -> None:
     group = sample(tiny_lm(), [[5, 9]], n=8, max_new_tokens=6)[0]
     assert len({tuple(one.tokens) for one in group}) == 8
@@ -334,6 +352,7 @@ def test_bfloat16_samples_agree_with_the_scorer_within_a_percent(tiny_lm: Make) 
         {"top_p": 1.1},
         {"top_k": -1},
         {"max_rows": 0},
+        {"first": -1},
         {"min_p": 1.0},
         {"repetition_penalty": 0.0},
         {"stop": "Human:"},

@@ -29,7 +29,8 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   6  the disk is full or not writable
   7  the record is damaged, or does not hold what was asked for
   8  a server did not answer, or not with what was asked for; the same command goes on from there
-  9  the processes of one run do not find or do not fit one another
+  9  other processes or machines cannot do their part of the work
+ 10  some combinations of a sweep failed; the others are done
 130  stopped by you (Ctrl-C); the same command goes on from there"""
 
 
@@ -42,6 +43,7 @@ class _Lazy:
 
 _COMMANDS = {
     "run": _Lazy("kilter.cli.run", "run", "Walk a recipe, a whole loop in one YAML file, and write its report."),
+    "sweep": _Lazy("kilter.cli.run", "sweep", "Walk a recipe once per combination of settings, and compare."),
     "train": _Lazy("kilter.cli.train", "app", "One stage alone: fine-tuning, a reward model, PPO."),
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
     "serve": _Lazy("kilter.cli.serve", "serve", "Answer as an OpenAI-compatible server, for rollouts and judges."),
@@ -156,8 +158,9 @@ def _explain(error: Exception) -> int:
             f"The disk is full{where}. What was finished is kept; make room, and the same command goes on from there."
         )
         return StorageError.exit_code
+    notes = "".join(f" {note}" for note in getattr(error, "__notes__", []))
     _print_error(
-        f"Something that Kilter did not expect: {type(error).__name__}: {error} This is a fault in Kilter. "
+        f"Something that Kilter did not expect: {type(error).__name__}: {error}{notes} This is a fault in Kilter. "
         "KILTER_DEBUG=1 before the same command shows where it happened; please report it with that."
     )
     return 1

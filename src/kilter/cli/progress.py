@@ -49,6 +49,10 @@ class StageProgress:
         if state != "running" or not self._console.is_terminal:
             self._console.print(f"{name}: {words}", highlight=False)
 
+    def note(self, line: str) -> None:
+        """Say a line, above the bars."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def progress(self, stage: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """A stage made a step; the form that trainers call."""
         note = "  ".join(f"{key} {metrics[key]:.3g}" for key in _SHOWN if key in metrics)

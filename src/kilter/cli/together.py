@@ -24,7 +24,7 @@ def working() -> Iterator[None]:
     """Meet the other processes for the length of the block; only the main one writes to the terminal.
 
     Raises:
-        ProcessError: the others cannot be reached.
+        WorkerError: the others cannot be reached.
     """
     if not started():
         yield

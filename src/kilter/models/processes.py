@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from kilter import errors
-from kilter.errors import KilterError, ProcessError
+from kilter.errors import KilterError, WorkerError
 
 Value = TypeVar("Value")
 
@@ -25,7 +25,7 @@ def join() -> None:
     """Meet the other processes if torchrun started this one; on a GPU each takes its own.
 
     Raises:
-        ProcessError: the others cannot be reached.
+        WorkerError: the others cannot be reached.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized() or int(os.environ["WORLD_SIZE"]) == 1:
         return
@@ -35,7 +35,7 @@ def join() -> None:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise ProcessError(
+        raise WorkerError(
             f"This process could not meet the others at {os.environ.get('MASTER_ADDR')}: {error}. Start all of them "
             "with torchrun, with the same --rdzv-endpoint, and check that this port is open between the machines."
         ) from error

@@ -20,6 +20,8 @@ from kilter.models.language_model import LanguageModel
 from kilter.models.trunk import Trunk, reading
 
 OnToken = Callable[[int, int], None]
+MAX_ROWS = 128
+"""Samples decoded together, unless `sample` is told otherwise."""
 
 
 @dataclass
@@ -53,8 +55,8 @@ def sample(
     repetition_penalty: float = 1.0,
     stop: Sequence[str] = (),
     seed: int = 0,
-    uniforms: Tensor | None = None,
-    max_rows: int = 128,
+    numbers: Sequence[int] | None = None,
+    max_rows: int = MAX_ROWS,
     on_token: OnToken | None = None,
 ) -> list[list[Response]]:
     """Sample `n` responses to each prompt with the active adapter.
@@ -67,8 +69,8 @@ def sample(
         stop: a response ends as soon as its text holds one of these.
         seed: with the same model, prompts and seed the result is the same, in any batch size of the same dtype's
             arithmetic.
-        uniforms: [P * n, max_new_tokens] numbers to draw with instead of the seed's: rows of `draws`, for a part of a
-            larger batch.
+        numbers: of each prompt in a longer list of which these are a part: it samples with the same random numbers
+            there, and where the part is made of whole `batches`, the same responses to the last bit.
         max_rows: samples decoded together.
         on_token: called with (row, token) as soon as a token is drawn; row counts prompts x n.
 
@@ -80,9 +82,12 @@ def sample(
         DataError: a prompt is empty, or prompt and response together exceed the model's context.
     """
     choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty)
-    _check(lm, prompts, n, max_new_tokens, max_rows, stop)
-    if uniforms is None:
-        uniforms = draws(len(prompts) * n, max_new_tokens, seed)
+    numbers = range(len(prompts)) if numbers is None else numbers
+    _check(lm, prompts, n, max_new_tokens, max_rows, numbers, stop)
+    # A row's numbers are at its own place of the seed's stream, so that a part takes the same ones as the whole.
+    rows_before = (max(numbers, default=-1) + 1) * n
+    stream = torch.rand(rows_before, max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    uniforms = stream.view(-1, n, max_new_tokens)[list(numbers)].flatten(0, 1)
     responses: list[Response] = []
     with reading(lm) as trunk:
         for batch in _batches(len(prompts), n, max_rows):
@@ -93,19 +98,32 @@ def sample(
     return [responses[first : first + n] for first in range(0, len(responses), n)]
 
 
-def draws(rows: int, steps: int, seed: int) -> Tensor:
-    """The random numbers [rows, steps] that responses are drawn with."""
-    return torch.rand(rows, steps, generator=torch.Generator().manual_seed(seed))
+def batches(prompts: int, n: int, max_rows: int = MAX_ROWS) -> list[range]:
+    """Which of `prompts` prompts `sample` decodes together with `n` samples each; the parts it may be cut into."""
+    found: list[range] = []
+    for rows in _batches(prompts, n, max_rows):
+        some = range(rows[0] // n, rows[-1] // n + 1)
+        if not found or found[-1] != some:  # a prompt with more samples than `max_rows` has several batches
+            found.append(some)
+    return found
 
 
 def _check(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], n: int, new: int, rows: int, stop: Sequence[str]
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    n: int,
+    new: int,
+    rows: int,
+    numbers: Sequence[int],
+    stop: Sequence[str],
 ) -> None:
     if n < 1 or new < 1 or rows < 1:
         raise SettingsError(
             f"Sampling needs n, max_new_tokens and max_rows of at least 1; given: n={n}, max_new_tokens={new}, "
             f"max_rows={rows}."
         )
+    if len(numbers) != len(prompts) or min(numbers, default=0) < 0:
+        raise SettingsError(f"{len(prompts)} prompts need as many numbers, of at least 0; given: {list(numbers)[:5]}.")
     if isinstance(stop, str) or not all(stop):
         raise SettingsError(f"stop must be a list of texts that are not empty, such as ['Human:']; given: {stop!r}.")
     for index, prompt in enumerate(prompts):

@@ -1,15 +1,10 @@
-"""The runner: walks a recipe, each step keyed by the hash of what goes into it.
+"""The runner: walks a recipe, each step keyed by the hash of what goes into it (`planned.py`).
 
-A step's key covers its kind and version, its settings, the seed and the keys of its inputs. Its folder is
-`steps/KEY` in the workspace; a step whose folder holds `step.json` is done and is not done again, in this recipe or
-any other. So a second run does nothing, a changed setting redoes only what depends on it, and a killed run goes on.
+So a second run does nothing, a changed setting redoes only what depends on it, and a killed run goes on.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -18,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kilter.errors import KilterError
-from kilter.recipes.memory import peak_memory, release_memory, reset_peak_memory
-from kilter.recipes.recipe import Recipe, Step, read_recipe
+from kilter.recipes.held import release_model
+from kilter.recipes.memory import release_memory
+from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers, say_nothing
+from kilter.recipes.planned import Planned, do_step, plan_step
+from kilter.recipes.recipe import Recipe, read_recipe
 from kilter.recipes.step import Context, Output
-from kilter.record import Record, Workspace, environment
+from kilter.record import Record, Workspace
 from kilter.training.loop import Progress, no_progress, write_json
-from kilter.training.seeds import derive_seed
-
-DONE = "step.json"
 
 
 @dataclass(frozen=True)
@@ -51,8 +45,10 @@ def run_recipe(
     overrides: Iterable[str] = (),
     *,
     workspace: Path | str | None = None,
+    on: str = HERE,
     progress: Progress = no_progress,
     on_step: OnStep | None = None,
+    tell: Tell = say_nothing,
 ) -> RunResult:
     """Walk a recipe and return where its results lie.
 
@@ -60,6 +56,9 @@ def run_recipe(
         recipe: a recipe or its file.
         overrides: `step.setting=value`.
         workspace: folder of the record; ./workspace by default.
+        on: where sampling, judging and evaluation are done: "here", or on a Ray cluster (see `open_workers`). It
+            changes nothing in what they make, so what was made elsewhere counts as done.
+        tell: told of parts whose worker was lost.
 
     Raises:
         KilterError: of the step that could not go on; steps before it are kept.
@@ -67,31 +66,42 @@ def run_recipe(
     pairs = list(overrides)
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(Path(recipe), pairs)
-    tell = on_step or (lambda name, state: None)
-    with Workspace.open(workspace) as opened:
-        folder = opened.runs / recipe.name
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {
-            "name": recipe.name, "description": recipe.description, "seed": recipe.seed, "source": recipe.source,
-            "overrides": pairs,
-        }  # fmt: skip
-        outputs: dict[str, Output] = {}
-        for step in recipe.steps:
-            outputs[step.name] = _walk(step, recipe, opened, outputs, about, progress, tell)
-            release_memory()
-        _publish(folder, outputs)
-    return RunResult(folder, outputs)
+    with open_workers(on, tell) as workers, Workspace.open(workspace) as opened:
+        return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step)
 
 
-def _publish(folder: Path, outputs: dict[str, Output]) -> None:
+def walk_recipe(
+    recipe: Recipe, overrides: list[str], workspace: Workspace, name: str, workers: Workers | None = None,
+    progress: Progress = no_progress, on_step: OnStep | None = None,
+) -> RunResult:  # fmt: skip
+    """Walk a recipe in an open workspace; what people open goes into `runs/NAME`."""
+    outputs: dict[str, Output] = {}
+    about = about_run(recipe, overrides, name)
+    for step in recipe.steps:
+        planned = plan_step(step, recipe, workspace.root, outputs, about)
+        tell = on_step or (lambda name, state: None)
+        outputs[step.name] = _walk(planned, workspace.record, outputs, progress, tell, workers or Here())
+    return publish(workspace.runs / name, outputs)
+
+
+def about_run(recipe: Recipe, overrides: list[str], name: str) -> dict[str, Any]:
+    """What a run says of itself, for the report."""
+    return {
+        "name": name, "description": recipe.description, "seed": recipe.seed, "source": recipe.source,
+        "overrides": overrides,
+    }  # fmt: skip
+
+
+def publish(folder: Path, outputs: dict[str, Output]) -> RunResult:
     """Put what people open into the run's folder: the report, each stage's metrics, and a link to each model.
 
     `steps.json` says where each step lies and what it took.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     told = {
         name: {
             "folder": os.path.relpath(output.folder, folder), "seconds": output.result.get("wall_seconds"),
-            "memory": output.result.get("memory"),
+            "memory": output.result.get("memory"), "retries": len(output.result.get("retries", ())),
         }
         for name, output in outputs.items()
     }  # fmt: skip
@@ -104,6 +114,7 @@ def _publish(folder: Path, outputs: dict[str, Output]) -> None:
             link = folder / name
             link.unlink(missing_ok=True)
             link.symlink_to(os.path.relpath(output.result["model"], folder), target_is_directory=True)
+    return RunResult(folder, outputs)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -114,71 +125,27 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _walk(
-    step: Step, recipe: Recipe, workspace: Workspace, outputs: dict[str, Output], about: dict[str, Any],
-    progress: Progress, tell: OnStep,
-) -> Output:  # fmt: skip
-    inputs = {name: outputs[source] for name, source in step.inputs.items()}
-    seed = derive_seed(recipe.seed, step.name) % 2**31
-    key = step_key(step, inputs, seed, about)
-    folder = workspace.root.resolve() / "steps" / f"{step.name}-{key[:16]}"
-    finished = _finished(folder, workspace.record)
+    planned: Planned, record: Record, outputs: dict[str, Output], progress: Progress, tell: OnStep, workers: Workers
+) -> Output:
+    name = planned.step.name
+    finished = planned.finished(record)
     if finished is not None:
-        tell(step.name, "cached")
-        return Output(step.name, folder, finished["result"], key, finished["run"])
-    tell(step.name, "running")
-    folder.mkdir(parents=True, exist_ok=True)
-    record = workspace.record
-    config = {"kind": step.kind.name, "settings": step.settings.model_dump(mode="json"), "key": key}
-    consumed = [one for output in inputs.values() for one in output.result.get("artifacts", {}).values()]
-    run = record.start_run(f"{recipe.name}/{step.name}", config, seed=seed, inputs=consumed)
-    context = Context(folder, inputs, record, seed, run, progress, about, dict(outputs))
-    started = time.monotonic()
-    reset_peak_memory()
-    try:
-        result = step.kind.run(step.settings, context)
-    except (Exception, KeyboardInterrupt) as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {type(error).__name__}"
-        with contextlib.suppress(KilterError):  # on a full disk this fails too; the step's own error says more
-            record.finish_run(run, status=status, seconds=time.monotonic() - started)
-        raise
-    result.setdefault("seconds", time.monotonic() - started)
-    result["wall_seconds"] = time.monotonic() - started
-    result["memory"] = peak_memory()
-    metrics = result.get("metrics")
-    record.finish_run(
-        run, outputs=list(result.get("artifacts", {}).values()), metrics=Path(metrics) if metrics else None,
-        flops=result.get("flops"), seconds=result["seconds"], status="done",
-    )  # fmt: skip
-    write_json(
-        folder / DONE, {"result": result, "run": run, "key": key, "config": config, "environment": environment()}
+        tell(name, "cached")
+        return finished
+    tell(name, "running")
+    run = planned.begin(record)
+    context = Context(
+        planned.folder, planned.inputs, record, planned.seed, run, progress, planned.about, dict(outputs), workers
     )
-    tell(step.name, "done")
-    return Output(step.name, folder, result, key, run)
-
-
-def step_key(step: Step, inputs: dict[str, Output], seed: int, about: dict[str, Any]) -> str:
-    """SHA-256 of everything that decides what the step makes."""
-    content = {
-        "kind": step.kind.name,
-        "version": step.kind.version,
-        "settings": step.settings.model_dump(mode="json", exclude={"checkpoint_seconds"}),
-        "seed": seed,
-        "inputs": {name: output.key for name, output in sorted(inputs.items())},
-        "files": step.kind.files(step.settings) if step.kind.files else {},
-    }
-    if step.kind.names_run:
-        content["run"] = about
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _finished(folder: Path, record: Record) -> dict[str, Any] | None:
-    """What a finished step wrote, unless the record has been exchanged under it."""
-    file = folder / DONE
-    if not file.exists():
-        return None
-    done: dict[str, Any] = json.loads(file.read_text())
+    started = time.monotonic()
     try:
-        record.run(done["run"])
-    except KilterError:
-        return None
-    return done
+        result = do_step(planned.step.kind.run, planned.step.settings, context)
+    except (Exception, KeyboardInterrupt) as error:
+        planned.fail(record, run, error, time.monotonic() - started)
+        raise
+    finally:
+        release_model()
+    output = planned.finish(record, run, result, workers.take_retries())
+    release_memory()
+    tell(name, "done")
+    return output

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from kilter.models.catalogue import file_sha256
+from kilter.recipes.parts import Here, Workers
 from kilter.record import Record
 from kilter.settings import Settings
 from kilter.training.loop import Progress
@@ -39,6 +40,7 @@ class Context:
         progress: told how far it is.
         recipe: name, description, source and overrides, for the report.
         outputs: every finished step so far, for the report's tables.
+        workers: where independent parts of its work are done; it alone writes on the record.
     """
 
     folder: Path
@@ -49,10 +51,18 @@ class Context:
     progress: Progress
     recipe: Mapping[str, Any]
     outputs: Mapping[str, Output]
+    workers: Workers = field(default_factory=Here)
 
     def input(self, name: str) -> Output:
         """The output of an input step."""
         return self.inputs[name]
+
+    def follow(self, stage: str, total: int, results: Iterable[Any]) -> Iterator[Any]:
+        """The results of `total` parts as they come, with the progress told."""
+        self.progress(stage, 0, total, {})
+        for number, result in enumerate(results, 1):
+            self.progress(stage, number, total, {})
+            yield result
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -32,6 +32,19 @@ class NewArtifact:
     body: Body
     producer: str | None = None
     parents: Sequence[str] = ()
+
+
+class Addition(TypedDict):
+    """What one call added to a record, as plain data.
+
+    rows: table and stored columns of each row, in order.
+    contents: bodies that the rows speak of and that are small enough to lie in the database.
+    references: table and id of rows that must be there.
+    """
+
+    rows: list[tuple[str, dict[str, Any]]]
+    contents: list[bytes]
+    references: list[tuple[str, str]]
 
 
 class Record:
@@ -203,6 +216,20 @@ class Record:
         """Add a measured value with its interval; return its id."""
         return self._add([Evidence(metric, value, low, high, n, method, run)])[0]
 
+    def take(self, additions: Iterable[Addition]) -> None:
+        """Add what a `DetachedRecord` collected elsewhere, in its order; what is here already stays as it is.
+
+        Raises:
+            RecordError: a row does not have the content that its id says, or speaks of one that is not here.
+        """
+        types = {row_type.table.name: row_type for row_type in ROW_TYPES}
+        for one in additions:
+            rows = [types[table].from_stored(stored) for table, stored in one["rows"]]
+            wrong = [stored["id"] for row, (_, stored) in zip(rows, one["rows"], strict=True) if row.id != stored["id"]]
+            if wrong:
+                raise RecordError(f"The row {wrong[0]} was changed on its way here. Nothing of it was recorded.")
+            self._add(rows, one["contents"], [(types[table], key) for table, key in one["references"]])
+
     # Reading
 
     def find(self, prefix: str) -> Row:
@@ -347,6 +374,32 @@ class Record:
         conditions = [row_type.table.c[name] == value for name, value in columns.items() if value is not None]
         with engine.reading(self._engine) as connection:
             return queries.rows_where(connection, row_type, *conditions)
+
+
+class DetachedRecord(Record):
+    """A record without a database: what is added is collected, to be taken over by the one process that has it.
+
+    For a worker far from the database. Ids are those of the contents, so they are known at once; large bodies go to
+    the blobs, which any number of processes may write; that a row speaks only of rows that are there is checked when it
+    is taken over. Nothing can be read back, and a run can neither be started nor finished.
+    """
+
+    def __init__(self, blobs: Path) -> None:
+        self.blobs = Blobs(blobs)
+        self.additions: list[Addition] = []
+
+    def _add(
+        self,
+        rows: Sequence[Row],
+        contents: Sequence[bytes] = (),
+        references: Iterable[tuple[type[Row], str]] = (),
+    ) -> list[str]:
+        bodies.write_large(self.blobs, contents)
+        small = [content for content in contents if len(content) <= bodies.SMALL]
+        named = [(row_type.table.name, key) for row_type, key in references]
+        stored = [(row.table.name, row.stored()) for row in rows]
+        self.additions.append({"rows": stored, "contents": small, "references": named})
+        return [row.id for row in rows]
 
 
 def _append(connection: Connection, rows: Sequence[Row], references: Iterable[tuple[type[Row], str]] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from kilter.models.shard import shard
 from kilter.training.optimizer import widen
 from kilter.training.settings import LoraSettings, OptimizerSettings
 
-SLACK = 0.9
+SLACK = 0.8
 """Share of the free memory that is counted on: allocators round, and other programs live here too."""
 
 

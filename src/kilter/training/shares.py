@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from kilter.models import Item, LanguageModel, Packed, Response, micro_batches, pack, processes, sample
-from kilter.models.sample import draws
 
 
 def own_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
@@ -60,13 +59,12 @@ def sample_together(
         return sample(lm, prompts, seed=seed, **settings)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     own = order[processes.number() :: processes.count()]
-    rows = torch.tensor([index * n + sample for index in own for sample in range(n)], dtype=torch.long)
-    uniforms = draws(len(prompts) * n, max_new_tokens, seed)[rows]
     # The weights are put together for sampling, so a process without a prompt samples for another one's.
-    groups = sample(lm, [prompts[index] for index in own or order[:1]], uniforms=uniforms if own else None, **settings)
+    mine = own or order[:1]
+    groups = sample(lm, [prompts[index] for index in mine], seed=seed, numbers=mine, **settings)
     told = [[vars(one) for one in group] for group in groups] if own else []
     every: dict[int, list[Response]] = {}
     for part, found in enumerate(processes.gather(told)):
-        mine = order[part :: processes.count()]
-        every |= {index: [Response(**one) for one in group] for index, group in zip(mine, found, strict=True)}
+        theirs = order[part :: processes.count()]
+        every |= {index: [Response(**one) for one in group] for index, group in zip(theirs, found, strict=True)}
     return [every[index] for index in range(len(prompts))]

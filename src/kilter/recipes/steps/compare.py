@@ -8,17 +8,11 @@ from typing import Any
 
 from pydantic import Field
 
-from kilter.judges import (
-    Candidate,
-    Comparison,
-    Label,
-    ProgramJudge,
-    label_with_pool,
-    labels_to_judgments,
-    rater_pool,
-)
-from kilter.models import load, sample
+from kilter.judges import Label, labels_to_judgments, rater_pool
 from kilter.recipes import rows
+from kilter.recipes.judging import Judged, judge_part, judging_parts, read_judgments
+from kilter.recipes.parts import fan_out
+from kilter.recipes.sampling import Sampling, read_samples, sample_part, sampling_parts
 from kilter.recipes.step import Context, Kind
 from kilter.record import NewArtifact
 from kilter.settings import Settings
@@ -38,23 +32,11 @@ class CompareStep(Settings):
 
 def run(settings: CompareStep, context: Context) -> dict[str, Any]:
     """Sample, judge, and put comparisons and judgments on the record."""
-    lm = load(context.input("policy").result["model"])
     prompts = rows.read_prompts(context.input("data").folder / rows.COMPARISON_PROMPTS)
-    context.progress("sampling responses to compare", 0, 1, {})
-    groups = sample(
-        lm, [lm.encode_prompt(one.prompt) for one in prompts], n=settings.samples, temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens, seed=derive_seed(context.seed, "sample"),
-    )  # fmt: skip
-    context.progress("sampling responses to compare", 1, 1, {})
-    written = [[rows.Written.of(one) for one in group] for group in groups]
-    comparisons = [
-        Comparison(one.text, tuple(Candidate(x.text, x.finished) for x in group), one.read_instruction())
-        for one, group in zip(prompts, written, strict=True)
-    ]
+    written = _sample(settings, context, prompts)
     pool = rater_pool(context.seed)
-    labels = label_with_pool(
-        pool, comparisons, context.seed, per_item=settings.raters_per_item, overlap=settings.overlap
-    )
+    judged = _judge(settings, context, prompts, written)
+    labels = judged.labels
     targets = context.record.add_artifacts(
         NewArtifact("comparison", {"prompt": one.prompt, "responses": [x.text for x in group]})
         for one, group in zip(prompts, written, strict=True)
@@ -85,13 +67,30 @@ def run(settings: CompareStep, context: Context) -> dict[str, Any]:
     ]
     rows.write_rows(context.folder / "labels.jsonl", ({"triple": triple} for triple in triples))
     rows.write_rows(context.folder / "raters.jsonl", (one.as_dict() for one in pool))
-    gold = ProgramJudge().judge(comparisons, 0)
-    ratings = [one.ratings or () for one in gold]
     return {
         "artifacts": artifacts, "rows": len(prompts) - aside, "heldout": aside, "judgments": len(judgments),
         "simulated": True, "tokens": sum(len(x.tokens or []) for group in written for x in group),
-        "gold_spread": statistics.mean(statistics.pstdev(one) for one in ratings),
+        "gold_spread": statistics.mean(statistics.pstdev(one) for one in judged.gold),
     }  # fmt: skip
+
+
+def _sample(settings: CompareStep, context: Context, prompts: Sequence[rows.PromptRow]) -> list[list[rows.Written]]:
+    """The responses to each prompt, sampled in as many parts as there are workers."""
+    what = "sampling responses to compare"
+    seed = derive_seed(context.seed, "sample")
+    sampling = Sampling(settings.samples, settings.temperature, settings.max_new_tokens, seed)
+    model = context.input("policy").result["model"]
+    parts = sampling_parts(what, model, prompts, sampling, context.workers.slots)
+    return read_samples(context.follow(what, len(parts), fan_out(sample_part, parts, context.workers)))
+
+
+def _judge(
+    settings: CompareStep, context: Context, prompts: Sequence[rows.PromptRow], written: list[list[rows.Written]]
+) -> Judged:
+    """What the raters and the gold judge say of the responses, also in parts."""
+    per_item, overlap, slots = settings.raters_per_item, settings.overlap, context.workers.slots
+    parts = judging_parts(prompts, written, context.seed, per_item, overlap, slots)
+    return read_judgments(fan_out(judge_part, parts, context.workers), rater_pool(context.seed), context.seed)
 
 
 def _ordered_pairs(label: Label) -> list[tuple[int, int, int]]:

@@ -1,22 +1,24 @@
 """Step `evaluate`: sample from the start, the SFT model and the final policy on test prompts, and score everything.
 
 Writes raw rows only; the report turns them into figures. The three models answer the same prompts with the same
-random numbers; models are loaded one after another, so that memory holds one.
+random numbers. The work is cut into parts that need one model each, so that memory holds one; sums over another batch
+differ in their last bits, so what is scored together stays in one part.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from kilter.evals import multiple_choice, perplexity, policy_kl
 from kilter.judges import Candidate, Comparison, rater_pool
-from kilter.models import Item, LanguageModel, load, sample, score
-from kilter.models.scalar import ScalarModel
+from kilter.models import Item, LanguageModel, score
 from kilter.recipes import rows
-from kilter.recipes.memory import release_memory
+from kilter.recipes.held import held_model, held_reward_model
+from kilter.recipes.parts import Part, fan_out
+from kilter.recipes.sampling import Sampling, read_samples, sample_part, sampling_parts
 from kilter.recipes.step import Context, Kind
 from kilter.settings import Settings
 from kilter.testbeds.instructions import gold_score
@@ -35,58 +37,101 @@ class EvaluateStep(Settings):
 
 
 STAGES = ("final", "sft", "start")
+SAMPLE, ABILITIES, KL, REWARD = "sample", "abilities", "kl", "reward"
 
 
 def run(settings: EvaluateStep, context: Context) -> dict[str, Any]:
-    """Evaluate the three models in turn; the final one first, because the reference scores its responses."""
+    """Sample and measure the three models, then score their responses by each other and by the reward model."""
     prompts = rows.read_prompts(context.input("data").folder / rows.TEST)
     folders = {
         "final": context.input("policy").result["model"],
         "sft": context.input("sft").result["model"],
         "start": context.input("model").result["model"],
     }
-    responses: dict[str, list[rows.Written]] = {}
+    responses, figures = _measure_models(settings, context, prompts, folders)
+    texts = [one.prompt for one in prompts]
+    tokens = {stage: [one.tokens for one in responses[stage]] for stage in STAGES}
+    kl = {"model": folders["final"], "reference": folders["sft"], "temperature": settings.temperature}
+    scorer = {"trunk": folders["sft"], "reward": context.input("reward").result["model"]}
+    parts = [
+        _part(KL, "the divergence from the SFT model", {**kl, "prompts": texts, "tokens": tokens["final"]}),
+        _part(REWARD, "the reward model's scores", {**scorer, "prompts": texts, "tokens": tokens}),
+    ]
+    results = context.follow("scoring the responses", len(parts), fan_out(evaluate_part, parts, context.workers))
+    divergence, rewards = results
+    _write(prompts, responses, {**figures, "kl": divergence}, rewards, context)
+    total = sum(len(one.tokens or []) for stage in STAGES for one in responses[stage])
+    return {"prompts": len(prompts), "tokens": total, "artifacts": {}}
+
+
+def _measure_models(
+    settings: EvaluateStep, context: Context, prompts: Sequence[rows.PromptRow], folders: Mapping[str, str]
+) -> tuple[dict[str, list[rows.Written]], dict[str, Any]]:
+    """Each model's response to every prompt, and what it still knows. The final one comes last: it is used next."""
+    sampling = Sampling(1, settings.temperature, settings.max_new_tokens, derive_seed(context.seed, "sample"))
+    parts: list[tuple[str, Part]] = []
+    for stage in reversed(STAGES):
+        what = f"sampling from the {stage} model"
+        cut = sampling_parts(what, folders[stage], prompts, sampling, context.workers.slots)
+        parts += [(stage, _part(SAMPLE, one.name, one.data)) for one in cut]
+        parts.append((stage, _part(ABILITIES, f"what the {stage} model still knows", {"model": folders[stage]})))
+    done = fan_out(evaluate_part, [part for _, part in parts], context.workers)
+    results = list(context.follow("evaluating the models", len(parts), done))
+    sampled: dict[str, list[Any]] = {stage: [] for stage in STAGES}
     figures: dict[str, Any] = {}
-    final_logprobs: list[list[float]] = []
-    for number, stage in enumerate(STAGES):
-        context.progress(f"evaluating the {stage} model", number, len(STAGES), {})
-        lm = load(folders[stage])
-        encoded = [lm.encode_prompt(one.prompt) for one in prompts]
-        groups = sample(
-            lm, encoded, temperature=settings.temperature, max_new_tokens=settings.max_new_tokens,
-            seed=derive_seed(context.seed, "sample"),
-        )  # fmt: skip
-        responses[stage] = [rows.Written.of(group[0]) for group in groups]
-        figures[stage] = _kept_abilities(lm)
-        items = [Item(prompt, [one.tokens or []]) for prompt, one in zip(encoded, responses["final"], strict=True)]
-        if stage == "final":
-            scores = score(lm, items, temperature=settings.temperature)
-            final_logprobs = [one.logprobs[0].tolist() for one in scores]
-        if stage == "sft":
-            figures["kl"] = policy_kl(final_logprobs, lm, items, settings.temperature)
-        del lm
-        release_memory()
-    context.progress("scoring with the reward model", len(STAGES), len(STAGES), {})
-    lm = load(folders["sft"])
-    reward = ScalarModel.load(lm, Path(context.input("reward").result["model"]), "reward")
-    encoded = [lm.encode_prompt(one.prompt) for one in prompts]
-    for stage in STAGES:
-        items = [Item(prompt, [one.tokens or []]) for prompt, one in zip(encoded, responses[stage], strict=True)]
-        figures[stage]["reward"] = [float(one[0]) for one in reward_scores(reward, items)]
-    _write(prompts, responses, figures, context)
-    tokens = sum(len(one.tokens or []) for stage in STAGES for one in responses[stage])
-    return {"prompts": len(prompts), "tokens": tokens, "artifacts": {}}
+    for (stage, part), result in zip(parts, results, strict=True):
+        if part.data["what"] == SAMPLE:
+            sampled[stage].append(result)
+        else:
+            figures[stage] = result
+    return {stage: [group[0] for group in read_samples(sampled[stage])] for stage in STAGES}, figures
 
 
-def _kept_abilities(lm: LanguageModel) -> dict[str, Any]:
+def _part(what: str, name: str, data: dict[str, Any]) -> Part:
+    return Part(name, {"what": what, **data})
+
+
+def evaluate_part(data: Mapping[str, Any]) -> Any:
+    """The job: one of the four kinds of parts."""
+    return _JOBS[data["what"]](data)
+
+
+def _kept_abilities(data: Mapping[str, Any]) -> dict[str, Any]:
     """Perplexity on held-out paragraphs and answers to multiple-choice questions: the alignment tax."""
+    lm = held_model(data["model"])
     text = perplexity(lm, [one.text for one in paragraphs("heldout")])
     return {"nll": text.nll, "nll_tokens": text.tokens, "questions": multiple_choice(lm, questions())}
 
 
+def _divergence(data: Mapping[str, Any]) -> list[float]:
+    """KL of each response: scored by the policy that sampled it, then by the reference."""
+    lm = held_model(data["model"])
+    scores = score(lm, _items(lm, data["prompts"], data["tokens"]), temperature=data["temperature"])
+    own = [one.logprobs[0].tolist() for one in scores]
+    lm = held_model(data["reference"])
+    return policy_kl(own, lm, _items(lm, data["prompts"], data["tokens"]), data["temperature"])
+
+
+def _rewards(data: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The reward model's score of each stage's responses."""
+    model = held_reward_model(data["trunk"], data["reward"])
+    return {
+        stage: [float(one[0]) for one in reward_scores(model, _items(model.lm, data["prompts"], tokens))]
+        for stage, tokens in data["tokens"].items()
+    }
+
+
+def _items(lm: LanguageModel, prompts: Sequence[Any], tokens: Sequence[Sequence[int] | None]) -> list[Item]:
+    return [Item(lm.encode_prompt(prompt), [one or []]) for prompt, one in zip(prompts, tokens, strict=True)]
+
+
+_JOBS = {SAMPLE: sample_part, ABILITIES: _kept_abilities, KL: _divergence, REWARD: _rewards}
+
+
 def _write(
-    prompts: list[rows.PromptRow], responses: dict[str, list[rows.Written]], figures: dict[str, Any], context: Context
-) -> None:
+    prompts: list[rows.PromptRow], responses: dict[str, list[rows.Written]], figures: dict[str, Any],
+    rewards: Mapping[str, Sequence[float]], context: Context,
+) -> None:  # fmt: skip
     raters = rater_pool(context.seed)
     lines = []
     for number, prompt in enumerate(prompts):
@@ -96,7 +141,7 @@ def _write(
             response = responses[stage][number]
             line[stage] = {
                 "text": response.text, "finished": response.finished, "tokens": len(response.tokens or []),
-                "reward": figures[stage]["reward"][number],
+                "reward": rewards[stage][number],
             }  # fmt: skip
             if instruction is not None:
                 gold = gold_score(instruction, response.text, response.finished)
@@ -113,7 +158,8 @@ def _write(
             line["rater"] = {"name": rater.name, "won": int(opinion.value == 0), "side": shown.index(0)}
         lines.append(line)
     rows.write_rows(context.folder / "responses.jsonl", lines)
-    rows.write_rows(context.folder / "abilities.jsonl", ({"stage": stage, **figures[stage]} for stage in STAGES))
+    ability = ({"stage": stage, **figures[stage], "reward": list(rewards[stage])} for stage in STAGES)
+    rows.write_rows(context.folder / "abilities.jsonl", ability)
 
 
 KIND = Kind("evaluate", EvaluateStep, run, inputs=("model", "sft", "policy", "reward", "data"))
