@@ -73,7 +73,7 @@ def test_a_failed_combination_has_its_exit_code_and_its_reason(capsys: pytest.Ca
         (["sweep", "demo.yaml", "work.size=1,2", "--figures", "klx"], 2, "no figure 'klx'"),
         (["sweep", "demo.yaml", "work.size=1,2", "--on", "there"], 2, "Work cannot be done on 'there'"),
         (["run", "demo.yaml", "--on", "there"], 2, "Work cannot be done on 'there'"),
-        (["run", "demo.yaml", "--on", "ray"], 8, "Ray is installed"),
+        (["run", "demo.yaml", "--on", "ray"], 9, "Ray is installed"),
     ],
 )
 def test_what_is_wrong_has_its_exit_code(

@@ -253,7 +253,7 @@ def test_a_part_of_whole_batches_samples_what_the_whole_does_to_the_last_bit(tin
                 whole[number] for number in part
             ]
     assert tokens_of(sample(lm, prompts[1:], n=2, max_new_tokens=8, seed=9)) != tokens_of(
-        sample(lm, prompts[1:], n=2, max_new_tokens=8, seed=9, numbers=[1, 2])
+        sample(lm, prompts[1:], n=2, max_new_tokens=8, seed=9, numbers=range(1, 23))
     )
 
 
@@ -352,7 +352,7 @@ def test_bfloat16_samples_agree_with_the_scorer_within_a_percent(tiny_lm: Make) 
         {"top_p": 1.1},
         {"top_k": -1},
         {"max_rows": 0},
-        {"first": -1},
+        {"numbers": [-1]},
         {"min_p": 1.0},
         {"repetition_penalty": 0.0},
         {"stop": "Human:"},
