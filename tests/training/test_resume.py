@@ -118,6 +118,7 @@ KILLS = {
     "grpo": [("sampling", 25), ("rollout", 2), ("update", 1), ("checkpoint", 1), ("progress", 2), ("saving", 1)],
     "grpo_full": [("rollout", 2), ("update", 2)],
     "monitored": [("rollout", 2), ("progress", 2), ("checkpoint", 1), ("saving", 1)],
+    "episodes": [("sampling", 25), ("rollout", 2), ("update", 2)],
     "online": [("sampling", 25), ("update", 2), ("checkpoint", 1)],
     "process": [("update", 2), ("checkpoint", 1), ("saving", 1)],
     "ppo": [

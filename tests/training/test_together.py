@@ -19,7 +19,7 @@ from kilter.training.loop import read_metrics
 SCRIPT = Path(__file__).parent / "together_runs.py"
 EXACT = [
     "sft", "sft_float", "reward", "reward_float", "process", "dpo", "dpo_float", "kto", "grpo", "grpo_float",
-    "monitored", "online", "ppo", "ppo_float",
+    "monitored", "episodes", "online", "ppo", "ppo_float",
 ]  # fmt: skip
 ROUNDED = ["sft_full", "grpo_full", "ppo_full"]
 MOVED = ["sft", "sft_float", "reward", "monitored", "ppo"]

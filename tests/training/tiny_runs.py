@@ -53,7 +53,8 @@ LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
 ALGORITHMS = (
-    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "monitored", "online", "ppo", "ppo_full",
+    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "monitored", "episodes", "online", "ppo",
+    "ppo_full",
 )  # fmt: skip
 
 
@@ -123,6 +124,24 @@ def _grpo(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, ho
     return train_grpo(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
 
 
+class _Echo:
+    """Ends after two replies; short ones are good."""
+
+    def reset(self, prompt: Any) -> None:
+        self.heard = 0
+
+    def step(self, response: str) -> tuple[str, float, bool]:
+        self.heard += 1
+        return "x" * len(response), -float(len(response)), self.heard == 2
+
+
+def _episodes(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    lm.encode_text = lambda text: tokens(len(text), 3)  # type: ignore[method-assign]
+    chosen = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=7, turns=3)
+    return train_grpo(lm, ["a" * (1 + n) for n in range(5)], _Echo, chosen, folder, **hooks)
+
+
 def _monitored(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
     """GRPO that keeps the policy of the held-out judge's best steps, which are the first ones."""
     lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
@@ -150,7 +169,7 @@ def _process(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path,
 
 JOBS: dict[str, Callable[..., Any]] = {
     "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
-    "monitored": _monitored, "online": _online, "process": _process,
+    "monitored": _monitored, "episodes": _episodes, "online": _online, "process": _process,
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter tr
 _COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
 _PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
 _REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAME of a function (prompts, responses)."
+_EARNED = f"{_REWARD[:-1]}, or of a class with reset and step, an environment of several turns."
 _ORDERS = f"{_REWARD[:-1]}; or ADDRESS#MODEL of a chat model that compares."
 _JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see monitor."
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
@@ -93,7 +94,7 @@ class GRPOCommand(GRPOSettings):
     """Improve a policy by any reward: GRPO, Dr. GRPO, DAPO, GSPO, RLOO, REINFORCE++."""
 
     model: str = Field("trained/sft/model", description=_MODEL)
-    reward: str = Field(description=_REWARD)
+    reward: str = Field(description=_EARNED)
     data: str = Field(description=_PROMPTS)
     judge: str | None = Field(None, description=_JUDGE)
     output: Path = Field(Path("trained/grpo"), description=_OUTPUT)

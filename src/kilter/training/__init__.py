@@ -7,6 +7,7 @@
 from kilter.training.best_of_n import BestOfNSettings, train_best_of_n
 from kilter.training.dpo import DPOSettings, train_dpo
 from kilter.training.ensemble import EnsembleSettings, train_ensemble
+from kilter.training.episodes import Environment, Episode
 from kilter.training.grpo import GRPOSettings, train_grpo
 from kilter.training.kto import KTOSettings, MarkedItem, train_kto
 from kilter.training.loop import Progress
@@ -30,6 +31,8 @@ __all__ = [
     "BestOfNSettings",
     "DPOSettings",
     "EnsembleSettings",
+    "Environment",
+    "Episode",
     "GRPOSettings",
     "KTOSettings",
     "LoraSettings",

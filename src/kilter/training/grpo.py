@@ -15,18 +15,19 @@ probability of what was better. The named variants differ in four choices, liste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from kilter.errors import SettingsError
-from kilter.models import LanguageModel
+from kilter.models import LanguageModel, Response
 from kilter.models.ensemble import RewardModel
+from kilter.training.episodes import Draw, Environment, as_environment, play, rewards_of_episodes
 from kilter.training.group_losses import (
     Advantage,
     Normalize,
@@ -100,12 +101,18 @@ class GRPOSettings(RolloutSettings):
         "exact", description="A KL in the loss pushes along its true gradient, or along that of k3 as GRPO wrote it."
     )
     clip: float | None = Field(None, gt=0, description="Clip range both ways; null takes the variant's own.")
+    turns: int = Field(1, ge=1, description="Most replies of the policy in an episode, with an environment as reward.")
+
+    @property
+    def longest(self) -> int:
+        """Tokens of all replies that an episode can have."""
+        return self.max_new_tokens * self.turns
 
 
 def train_grpo(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
-    reward: Rewards,
+    reward: Rewards | type[Environment],
     settings: GRPOSettings,
     folder: Path,
     *,
@@ -121,23 +128,30 @@ def train_grpo(
     Args:
         lm: the model to start from, which is the KL's reference too.
         prompts: texts or chats.
-        reward: a function (prompts, responses) -> numbers, a reward model on the same trunk, or several with weights.
+        reward: a function (prompts, responses) -> numbers, a reward model on the same trunk, or several with weights;
+            or an `Environment`, with which the policy talks for up to `settings.turns` turns.
         step_reward: rewards of single steps (lines), learned from beside `reward`: a function (prompts, steps) -> for
             each response one number per step, such as `ProcessRewardModel.steps`.
         observe: sees every step's responses, for a gold judge that is not trained on.
 
     Raises:
         DataError: there are no prompts, one leaves no room for a response, or a reward is not a finite number.
-        SettingsError: a group of one with a variant that compares siblings, or a KL with full fine-tuning and a reward
-            model on the trunk that is trained.
+        SettingsError: several turns without an environment, a group of one with a variant that compares siblings, or a
+            KL with full fine-tuning and a reward model on the trunk that is trained.
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy, rewards that never differ.
     """
-    rewards, variant = as_weighted(reward), VARIANTS[settings.variant]
+    environment = as_environment(reward)
+    rewards = [] if environment is not None else as_weighted(cast("Rewards", reward))
+    variant = VARIANTS[settings.variant]
+    if environment is None and settings.turns > 1:
+        raise SettingsError("turns has no effect without an environment: a class with reset(prompt) and step(reply).")
+    if environment is not None and step_reward is not None:
+        raise SettingsError("An environment's episodes are not cut into lines; let its step give the rewards.")
     _check(lm, rewards, settings, variant)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
     check_lengths(rollout_items(encoded, settings), lm)
     policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
-    judges = described(rewards) + ([] if step_reward is None else [content_of(step_reward)])
+    judges = described(rewards) + [content_of(one) for one in (step_reward, environment) if one is not None]
     start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
     identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
     done = finished_result(folder, identity)
@@ -156,7 +170,10 @@ def train_grpo(
 
     def estimate(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
         given = [prompts[number] for number in numbers for _ in range(settings.samples)]
-        values, means = reward_of(rewards, rollout.items, rollout.responses, given, settings.max_tokens)
+        if environment is None:
+            values, means = reward_of(rewards, rollout.items, rollout.responses, given, settings.max_tokens)
+        else:
+            values, means = rewards_of_episodes(rollout.responses)
         values = values.to(rollout.old.device)
         paid = values - length_cost(rollout, settings)
         shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
@@ -177,9 +194,18 @@ def train_grpo(
             lambda part: _backward(part, rollout, advantages, now, variant),
         )  # fmt: skip
 
+    def play_these(numbers: Sequence[int], draw: Draw, seed: int) -> list[list[Response]]:
+        groups = play(
+            lm, draw, cast("Callable[[], Environment]", environment), [prompts[one] for one in numbers],
+            [encoded[one] for one in numbers], n=settings.samples, turns=settings.turns,
+            room=settings.max_new_tokens, seed=seed,
+        )  # fmt: skip
+        return [[*group] for group in groups]
+
     return improve_by_rollouts(
-        loop, policy, reference, encoded, settings, estimate, improve, monitor, observe, score=not settings.on_policy
-    )
+        loop, policy, reference, encoded, settings, estimate, improve, monitor, observe, score=not settings.on_policy,
+        play=None if environment is None else play_these,
+    )  # fmt: skip
 
 
 def _advantages(rollout: Rollout, rewards: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:
@@ -228,7 +254,7 @@ def _weights(
     own = torch.cat([responses[number] for number in part.chosen])
     kept = _kept(rollout, advantages, settings, variant)
     weights = torch.zeros_like(rollout.old)
-    weights[mine] = token_weights(rollout.packed.counts[own], kept[own], variant.normalize, settings.max_new_tokens)
+    weights[mine] = token_weights(rollout.packed.counts[own], kept[own], variant.normalize, settings.longest)
     return weights[part.tokens], len(mine)
 
 

@@ -119,8 +119,8 @@ def have_parted(rewards: Sequence[float], judged: Sequence[float]) -> bool:
 
 
 def length_cost(rollout: Rollout, settings: RolloutSettings) -> Tensor:
-    """What length takes from the reward, [R]: length_coef for a response of max_new_tokens, less for a shorter one."""
-    return settings.length_coef * rollout.packed.counts / settings.max_new_tokens
+    """What length takes from the reward, [R]: length_coef for a response as long as can be, less for a shorter one."""
+    return settings.length_coef * rollout.packed.counts / settings.longest
 
 
 def linear(start: float, end: float | None, step: int, steps: int) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from kilter.models import Item, Packed, Response, pack, packed_logprobs, processes
 from kilter.models.flops import decode_flops, forward_flops
+from kilter.training.episodes import Draw, Episode
 from kilter.training.guards import require_entropy, require_finite, require_kl_within
 from kilter.training.importance import importance_metrics, importance_weights
 from kilter.training.loop import Loop
@@ -20,6 +22,9 @@ from kilter.training.sampler import ServerSampler, ServerSettings
 from kilter.training.seeds import derive_seed, permutation
 from kilter.training.settings import LoraSettings, OptimizerSettings
 from kilter.training.shares import own_batches, read_items, sample_together
+
+Play = Callable[[Draw, int], list[list[Response]]]
+"""Makes the step's episodes of (draw, seed)."""
 
 
 class RolloutSettings(ServerSettings, OptimizerSettings):
@@ -51,6 +56,11 @@ class RolloutSettings(ServerSettings, OptimizerSettings):
     def on_policy(self) -> bool:
         """Whether each rollout is used for one update only, so that the policy that sampled is the one that learns."""
         return self.epochs * self.minibatches == 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a response can have."""
+        return self.max_new_tokens
 
     @property
     def updates(self) -> int:
@@ -112,28 +122,35 @@ class Rollout:
 
 def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings) -> list[Item]:
     """The longest items that can come of these prompts."""
-    responses = [[0] * settings.max_new_tokens] * settings.samples
+    responses = [[0] * settings.longest] * settings.samples
     return [Item(prompt, responses) for prompt in prompts]
 
 
 def sample_responses(
     policy: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings, step: int, loop: Loop,
-    server: ServerSampler | None = None,
+    server: ServerSampler | None = None, play: Play | None = None,
 ) -> list[list[Response]]:  # fmt: skip
-    """The step's responses, by the newest policy here or on a server: for each prompt, `settings.samples` of them."""
+    """The step's responses, by the newest policy here or on a server: for each prompt, `settings.samples` of them.
+
+    With `play` they are episodes.
+    """
     draw = sample_together if server is None else server.sample
     if server is not None:
         server.send(policy)
     with policy.active():
-        responses = draw(
-            policy.lm, prompts, n=settings.samples, max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature, seed=derive_seed(settings.seed, "rollout", step),
-        )  # fmt: skip
+        seed = derive_seed(settings.seed, "rollout", step)
+        drawn = partial(draw, policy.lm, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature)
+        responses = play(drawn, seed) if play is not None else drawn(prompts, n=settings.samples, seed=seed)
     tokens = sum(len(one.tokens) for group in responses for one in group)
     context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
     if processes.is_main():  # counts for all
         loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
     return responses
+
+
+def _item(prompt: Sequence[int], group: Sequence[Response]) -> Item:
+    learn = [one.learn for one in group if isinstance(one, Episode)]
+    return Item(prompt, [one.tokens for one in group], learn or None)
 
 
 @torch.no_grad()
@@ -151,7 +168,7 @@ def read_rollout(
         TrainingStopped: the KL is not finite or beyond its bound, or the entropy has collapsed.
     """
     flat = [one for group in responses for one in group]
-    items = [Item(prompt, [one.tokens for one in group]) for prompt, group in zip(prompts, responses, strict=True)]
+    items = [_item(prompt, group) for prompt, group in zip(prompts, responses, strict=True)]
     packed = pack(items, policy.lm.device)
     sampled = torch.tensor([one for response in flat for one in response.logprobs], device=policy.lm.device)
     old, metrics = sampled, {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from kilter.models import Packed, Response, packed_logprobs, processes
+from kilter.training.episodes import Draw
 from kilter.training.guards import require_entropy, require_finite
 from kilter.training.loop import Loop
 from kilter.training.optimizer import Optimizer
@@ -28,6 +30,9 @@ from kilter.training.seeds import batch_indices, derive_seed
 
 Observe = Callable[[int, Sequence[int], Sequence[Sequence[Response]]], Mapping[str, float]]
 """Called with (step, numbers of the prompts, their responses); what it returns is logged and never trained on."""
+
+PlayNumbers = Callable[[Sequence[int], Draw, int], list[list[Response]]]
+"""Plays the episodes of (numbers of the prompts, draw, seed)."""
 
 Signal = TypeVar("Signal")
 Estimate = Callable[[Rollout, Sequence[int], int], tuple[Signal, Mapping[str, float]]]
@@ -61,17 +66,18 @@ Backward = Callable[[Part], dict[str, float]]
 def improve_by_rollouts(
     loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
     estimate: Estimate[Signal], improve: Improve[Signal], monitor: Monitor, observe: Observe | None, *,
-    score: bool = True,
+    score: bool = True, play: PlayNumbers | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Do the steps of `loop`, save the policy in `loop.folder/model`, and return the run's result.
 
     Args:
         prompts: token ids of each prompt.
         score: see `read_rollout`; where a server samples it is always done.
+        play: where responses are episodes, plays those of (numbers of the prompts, draw, seed).
     """
     with open_sampler(settings, loop.folder) as server:
         score = score or server is not None
-        _do_steps(loop, policy, reference, prompts, settings, estimate, improve, monitor, observe, server, score)
+        _do_steps(loop, policy, reference, prompts, settings, estimate, improve, monitor, observe, server, score, play)
     monitor.restore()
     policy.save(loop.folder / "model")
     row = monitor.kept_row(loop)
@@ -82,13 +88,13 @@ def improve_by_rollouts(
 def _do_steps(
     loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
     estimate: Estimate[Signal], improve: Improve[Signal], monitor: Monitor, observe: Observe | None,
-    server: ServerSampler | None, score: bool,
+    server: ServerSampler | None, score: bool, play: PlayNumbers | None,
 ) -> None:  # fmt: skip
     for step in loop.steps():
         numbers = batch_indices(len(prompts), settings.prompts, step, derive_seed(settings.seed, "prompts"))
         chosen = [prompts[number] for number in numbers]
         with kept_on_server_error(loop, step):
-            responses = sample_responses(policy, chosen, settings, step, loop, server)
+            responses = sample_responses(policy, chosen, settings, step, loop, server, play and partial(play, numbers))
         seen = _seen(observe, step, numbers, responses)
         rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
         with kept_on_server_error(loop, step):  # a judge may be a server too
