@@ -47,24 +47,24 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def number() -> int:
+def rank() -> int:
     """Which of them this is, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
     """Whether this is the one that writes files and talks to the user."""
-    return number() == 0
+    return rank() == 0
 
 
 def totals(*values: float) -> list[float]:
     """Sum of each value over all processes."""
-    if count() == 1:
+    if world_size() == 1:
         return list(values)
     summed = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(summed)
@@ -73,29 +73,29 @@ def totals(*values: float) -> list[float]:
 
 def largest(value: int) -> int:
     """The largest of the processes' values."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     found = torch.tensor(value)
     dist.all_reduce(found, dist.ReduceOp.MAX)
     return int(found)
 
 
-def add_up(tensor: Tensor) -> Tensor:
+def all_reduce(tensor: Tensor) -> Tensor:
     """Sum a tensor over all processes, in place."""
-    if count() > 1:
+    if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def gather(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """Every process's value, in order; a value is what JSON can hold."""
-    if count() == 1:
+    if world_size() == 1:
         return [value]
     own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
     room = largest(len(own))
     padded = torch.full((room,), ord(" "), dtype=torch.uint8)
     padded[: len(own)] = own
-    every = [torch.empty_like(padded) for _ in range(count())]
+    every = [torch.empty_like(padded) for _ in range(world_size())]
     dist.all_gather(every, padded)
     return [json.loads(bytes(one.tolist())) for one in every]
 
@@ -106,16 +106,17 @@ def on_main(compute: Callable[[], Value]) -> Value:
     Raises:
         KilterError: as on the main process.
     """
-    if count() == 1:
+    if world_size() == 1:
         return compute()
     told: dict[str, Any] = {}
     fault: Exception | None = None
     if is_main():
         try:
             told = {"value": compute()}
+            json.dumps(told)  # here, so that what cannot be told is an error on all
         except Exception as error:
             told, fault = {"error": str(error), "kind": type(error).__name__}, error
-    told = gather(told)[0]
+    told = all_gather(told)[0]
     if fault is not None:
         raise fault
     if "error" in told:
@@ -123,7 +124,7 @@ def on_main(compute: Callable[[], Value]) -> Value:
     return told["value"]  # type: ignore[no-any-return]
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until all processes are here."""
-    if count() > 1:
+    if world_size() > 1:
         dist.barrier()

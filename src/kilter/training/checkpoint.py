@@ -45,7 +45,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, fingerprint: str) -> N
     Raises:
         StorageError: the disk is full or not writable; the old checkpoint is untouched.
     """
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         save_shards(folder, checkpoint.step, checkpoint.tensors, checkpoint.counters, fingerprint)
         (folder / FILE).unlink(missing_ok=True)
         return
@@ -88,7 +88,7 @@ def load_checkpoint(folder: Path, fingerprint: str, like: Callable[[str], Tensor
     if processes.is_main():
         for leftover in folder.glob(f".{FILE}.*"):
             leftover.unlink(missing_ok=True)
-    processes.wait()
+    processes.barrier()
     try:
         shards = newest_shards(folder)
         if shards is not None:

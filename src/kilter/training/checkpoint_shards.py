@@ -43,7 +43,7 @@ def save_shards(
         return
     if processes.is_main():  # a kill may have left another number of shards there
         shutil.rmtree(place, ignore_errors=True)
-    processes.wait()
+    processes.barrier()
     fault = ""
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def save_shards(
             _write_header(place, {"step": step, "fingerprint": fingerprint, "counters": counters})
     except (OSError, CheckpointException) as error:
         fault = str(error)
-    faults = [one for one in processes.gather(fault) if one]
+    faults = [one for one in processes.all_gather(fault) if one]
     if processes.is_main():
         if faults:
             shutil.rmtree(place, ignore_errors=True)
@@ -78,7 +78,7 @@ def load_shards(place: Path, like: Callable[[str], Tensor]) -> dict[str, Tensor]
             tensors[name] = torch.zeros_like(model, dtype=one.properties.dtype, requires_grad=False)
         else:
             tensors[name] = torch.zeros(one.size, dtype=one.properties.dtype)
-    load(tensors, storage_reader=reader, no_dist=processes.count() == 1)
+    load(tensors, storage_reader=reader, no_dist=processes.world_size() == 1)
     return tensors
 
 

@@ -91,7 +91,7 @@ class Loop:
             yield step
             self.seconds += time.monotonic() - began
             due = time.monotonic() - saved >= pause
-            if processes.gather(due)[0] and step + 1 < self.total:
+            if processes.all_gather(due)[0] and step + 1 < self.total:
                 before = time.monotonic()
                 self._save(step + 1)
                 saved = time.monotonic()

@@ -141,12 +141,12 @@ def _kept_like(master: Tensor, value: Tensor) -> Tensor:
 
 def _summed_norm(gradients: Sequence[Tensor]) -> float:
     """The norm of all, after each has become the sum over the processes; divided ones are that already."""
-    if processes.count() == 1:
+    if processes.world_size() == 1:
         return float(torch.nn.utils.get_total_norm(gradients, foreach=True))
     kept_whole, divided = _apart(gradients)
     parts = [one.to_local() for one in divided if isinstance(one, DTensor)]
     for one in kept_whole:
-        processes.add_up(one)
+        processes.all_reduce(one)
     own, shared = (float(torch.nn.utils.get_total_norm(some)) if some else 0.0 for some in (parts, kept_whole))
     return math.sqrt(processes.totals(own**2)[0] + shared**2)
 

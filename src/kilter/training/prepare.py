@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kilter.models import Item, LanguageModel, processes
 from kilter.models.estimate import Memory, Shape, training_memory
-from kilter.models.room import free_memory
+from kilter.models.free_memory import free_memory
 from kilter.models.shard import shard
 from kilter.training.optimizer import widen
 from kilter.training.settings import LoraSettings, OptimizerSettings
@@ -30,7 +30,7 @@ def prepare(
         items: what will be read, for its longest sequence.
         others: further models that one step uses.
     """
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         for lm in {id(one): one for one in (learner, *others)}.values():
             lm.compute_dtype = lm.dtype
             widen(list(lm.model.parameters()), settings.seed)
@@ -50,7 +50,7 @@ def _must_recompute(
     def missing(recompute: bool) -> Memory:
         return training_memory(
             Shape.of(lm.model.config), tokens=tokens, longest=longest, rank=lora.rank if lora is not None else None,
-            element=lm.dtype.itemsize, processes=processes.count(), recompute=recompute,
+            element=lm.dtype.itemsize, processes=processes.world_size(), recompute=recompute,
         )  # fmt: skip
 
     def needed(memory: Memory) -> int:  # the weights are there already, and so is the process

@@ -17,9 +17,9 @@ def own_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     Every process gets as many, because their passes meet layer by layer: some may be empty, and an empty pack is one
     token that teaches nothing.
     """
-    if processes.count() == 1:
+    if processes.world_size() == 1:
         return micro_batches(lengths, max_tokens)
-    own = sorted(range(len(lengths)), key=lambda index: -lengths[index])[processes.number() :: processes.count()]
+    own = sorted(range(len(lengths)), key=lambda index: -lengths[index])[processes.rank() :: processes.world_size()]
     batches = [[own[place] for place in few] for few in micro_batches([lengths[one] for one in own], max_tokens)]
     return batches + [[]] * (processes.largest(len(batches)) - len(batches))
 
@@ -37,7 +37,7 @@ def read_items(
         As many tensors [sum of sizes].
     """
     lengths = [item.length for item in items]
-    if processes.count() == 1 and sum(lengths) <= max_tokens:
+    if processes.world_size() == 1 and sum(lengths) <= max_tokens:
         return list(read(pack(items, device)))
     starts = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
     found: list[Tensor] = []
@@ -47,7 +47,7 @@ def read_items(
         places = torch.cat([torch.arange(0), *(torch.arange(starts[one], starts[one + 1]) for one in indices)])
         for whole, part in zip(found, parts, strict=True):
             whole[places.to(device)] = part
-    return [processes.add_up(one) for one in found]
+    return [processes.all_reduce(one) for one in found]
 
 
 def sample_together(
@@ -55,16 +55,16 @@ def sample_together(
 ) -> list[list[Response]]:
     """As `sample`: every process samples for some of the prompts, and all get all responses."""
     settings: dict[str, Any] = {"n": n, "max_new_tokens": max_new_tokens, "temperature": temperature}
-    if processes.count() == 1:
+    if processes.world_size() == 1:
         return sample(lm, prompts, seed=seed, **settings)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    own = order[processes.number() :: processes.count()]
+    own = order[processes.rank() :: processes.world_size()]
     # The weights are put together for sampling, so a process without a prompt samples for another one's.
     mine = own or order[:1]
     groups = sample(lm, [prompts[index] for index in mine], seed=seed, numbers=mine, **settings)
     told = [[vars(one) for one in group] for group in groups] if own else []
     every: dict[int, list[Response]] = {}
-    for part, found in enumerate(processes.gather(told)):
-        theirs = order[part :: processes.count()]
+    for part, found in enumerate(processes.all_gather(told)):
+        theirs = order[part :: processes.world_size()]
         every |= {index: [Response(**one) for one in group] for index, group in zip(theirs, found, strict=True)}
     return [every[index] for index in range(len(prompts))]
