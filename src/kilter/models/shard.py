@@ -28,7 +28,8 @@ def shard(model: Any, compute_dtype: torch.dtype) -> None:
     """
     if isinstance(model, FSDPModule):
         return
-    mesh = torch.distributed.device_mesh.init_device_mesh(next(model.parameters()).device.type, (processes.world_size(),))
+    device = next(model.parameters()).device.type
+    mesh = torch.distributed.device_mesh.init_device_mesh(device, (processes.world_size(),))
     trunk_trains = any(one.requires_grad for one in model.get_input_embeddings().parameters())
     policy = MixedPrecisionPolicy(
         param_dtype=compute_dtype if trunk_trains else None, reduce_dtype=torch.float32, cast_forward_inputs=False
