@@ -18,7 +18,10 @@ from kilter.errors import RecordError, StorageError
 from kilter.record.tables import metadata
 
 BUSY_SECONDS = 60
-_CHANGES = re.compile(r"\s*(update|delete|replace|insert\s+or|drop|alter|truncate)\b", re.IGNORECASE)
+_CHANGES = re.compile(
+    rf"\s*((replace|insert\s+or|drop|alter|truncate)\b|(update|delete\s+from)\s+\W?({'|'.join(metadata.tables)})\b)",
+    re.IGNORECASE,
+)
 
 
 def open_engine(path: Path) -> Engine:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, MetaData, func, insert, select
 
 from kilter.errors import DataError, RecordError
 from kilter.record import bodies, engine, log, queries
@@ -32,6 +33,24 @@ class NewArtifact:
     body: Body
     producer: str | None = None
     parents: Sequence[str] = ()
+
+
+class Transaction:
+    """What is added to the record together with changes of other tables in its database: all of it, or nothing.
+
+    No other writer is at work meanwhile, so that what was counted still holds when it is written.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def add_judgments(self, judgments: Iterable[Judgment]) -> list[str]:
+        """Add judgments; return their ids."""
+        return _append(self.connection, list(judgments))
+
+    def add_exposures(self, exposures: Iterable[Exposure]) -> list[str]:
+        """Add what judges were shown; return the ids."""
+        return _append(self.connection, list(exposures))
 
 
 class Addition(TypedDict):
@@ -215,6 +234,23 @@ class Record:
     ) -> str:
         """Add a measured value with its interval; return its id."""
         return self._add([Evidence(metric, value, low, high, n, method, run)])[0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Add rows, and change tables that were laid with `lay`, in one transaction under the writers' lock."""
+        with engine.writing(self._engine) as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of all tables in the database."""
+        with engine.reading(self._engine) as connection:
+            yield connection
+
+    def lay(self, tables: MetaData) -> None:
+        """Make tables beside the record's where they are missing; unlike its own they may be changed."""
+        with engine.writing(self._engine) as connection:
+            tables.create_all(connection)
 
     def take(self, additions: Iterable[Addition]) -> None:
         """Add what a `DetachedRecord` collected elsewhere, in its order; what is here already stays as it is.
