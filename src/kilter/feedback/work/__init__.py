@@ -2,7 +2,8 @@
 
 from kilter.feedback.work.desk import Desk, Progress, Rater
 from kilter.feedback.work.queue import Assignment
+from kilter.feedback.work.results import Result
 from kilter.feedback.work.standing import Standing
 from kilter.feedback.work.submission import Outcome, Submission
 
-__all__ = ["Assignment", "Desk", "Outcome", "Progress", "Rater", "Standing", "Submission"]
+__all__ = ["Assignment", "Desk", "Outcome", "Progress", "Rater", "Result", "Standing", "Submission"]

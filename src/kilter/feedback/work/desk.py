@@ -15,6 +15,7 @@ from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
 from kilter.feedback.work import queue, submission
 from kilter.feedback.work.queue import Assignment
+from kilter.feedback.work.results import Result, results
 from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.submission import Outcome, Submission
 from kilter.feedback.work.tables import assignments, items, metadata, tasks
@@ -127,6 +128,11 @@ class Desk:
         """How far a task is."""
         with self.record.reading() as connection:
             return _progress(connection, task)
+
+    def results(self, task: str) -> list[Result]:
+        """What was said in a task so far, corrections applied."""
+        with self.record.reading() as connection:
+            return results(connection, task)
 
     # A rater's work
 
