@@ -90,8 +90,8 @@ def _check_public(public: str | None, host: str) -> None:
         )
     if public is None and not _local(host):
         typer.echo(
-            "Others reach this server by http, which anybody on the way can read. Put a reverse proxy with https before "
-            "it and name its address with --public.", err=True,
+            "Others reach this server by http, which anybody on the way can read. Put a reverse proxy with https "
+            "before it and name its address with --public.", err=True,
         )  # fmt: skip
 
 

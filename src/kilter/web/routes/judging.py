@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Assignment, Outcome, Standing, Submission
 from kilter.web.rendering import render, render_chat, render_plain
-from kilter.feedback.accounts import Session
 from kilter.web.security import AtSite, Changing, Refused, SignedIn
 from kilter.web.site import Site
 

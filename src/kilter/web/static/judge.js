@@ -85,8 +85,9 @@ class Judging {
     const record = showRecord(at("record"), item, page.questions, page.texts);
     this.#form = new Form(at("questions"), page.questions, item, record, page.texts, () => this.#changed());
     this.#form.bind(this.keys);
-    for (const id of ["submit", "skip", "flag"]) at(id).hidden = false;
+    for (const id of ["skip", "flag"]) at(id).hidden = false;
     this.#form.set(item.answers ?? {});
+    at("submit").hidden = this.#form.isQuick;
     this.#showStanding();
     at("missing").textContent = "";
     scrollTo(0, 0);

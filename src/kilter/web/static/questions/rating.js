@@ -15,7 +15,7 @@ export function rating({ question, item, record, texts, change }) {
     const name = fill(each ? words.row_of : words.row, { dimension: row.dimension, response: each ? record.name(row.place) : "" });
     row.buttons.element.setAttribute("aria-label", name);
     const ends = number === 0 && question.ends[0] ? make("span", { class: "end" }, `${question.low} ${question.ends[0]} – ${question.high} ${question.ends[1]}`) : null;
-    row.element = make("div", { class: "row" }, ends, make("span", {}, rows.length > 1 ? name : null), row.buttons.element);
+    row.element = make("div", { class: "row" }, rows.length > 1 ? make("div", {}, name) : null, row.buttons.element, ends);
   }
   const pick = (number, grade) => {
     rows[number].grade = grade;
