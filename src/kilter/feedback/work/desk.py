@@ -234,7 +234,7 @@ def _progress(connection: Connection, task: str) -> Progress:
     states: dict[str, int] = dict(
         connection.execute(
             select(assignments.c.state, func.count()).where(assignments.c.task == task).group_by(assignments.c.state)
-        ).tuples().all()
+        ).all()
     )  # fmt: skip
     raters = connection.execute(
         select(func.count(func.distinct(assignments.c.rater))).where(
