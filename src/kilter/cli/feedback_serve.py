@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kilter.cli.pages import owner_link
 from kilter.errors import SettingsError
 
 if TYPE_CHECKING:
     from kilter.feedback.tasks import Task
     from kilter.feedback.work import Desk
-    from kilter.web import Site
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar="KILTER_WORKSPACE", help="The folder in which the judgments are kept.")
@@ -51,7 +51,10 @@ def serve(
         site = Site(desk, people, public)
 
         def ready(address: str) -> None:
-            _tell(site, public or address)
+            typer.echo(f"Judge at {public or address}/ ; Ctrl-C ends.")
+            link = owner_link(site.people, public or address)
+            if link is not None:
+                typer.echo(f"You own this workspace: open {link} once, within a day.")
 
         with contextlib.suppress(KeyboardInterrupt):
             run(create_app(site), host, port, ready)
@@ -74,13 +77,6 @@ def _add(desk: Desk, file: Path) -> None:
     new = add_task(desk, task)
     progress = desk.progress(task.name)
     typer.echo(f"{task.name}: {progress.items} items ({new} new), {progress.judgments} of {progress.wanted} judgments.")
-
-
-def _tell(site: Site, address: str) -> None:
-    typer.echo(f"Judge at {address}/ ; Ctrl-C ends.")
-    if not site.people.has_owner():
-        token = site.people.invite("owner", days=1)
-        typer.echo(f"You own this workspace: open {address}/join/{token} once, within a day.")
 
 
 def _check_public(public: str | None, host: str) -> None:

@@ -28,8 +28,10 @@ def run(
     """Walk a recipe, a whole loop in one YAML file, and write its report.
 
     A second run does nothing; a changed setting redoes only what depends on it; a killed run goes on. On a cluster it
-    samples, judges and evaluates in parts; the rows are the same.
+    samples, judges and evaluates in parts; the rows are the same. Where people judge, it opens the pages on this
+    machine and waits; raters elsewhere are let in by 'kilter feedback serve' on the same workspace.
     """
+    from kilter.cli.pages import open_pages
     from kilter.cli.progress import StageProgress
     from kilter.recipes import read_recipe, run_recipe
 
@@ -37,7 +39,7 @@ def run(
     with StageProgress() as shown:
         result = run_recipe(
             plan, settings or [], workspace=workspace, on=on, progress=shown.progress, on_step=shown.step,
-            tell=shown.note,
+            tell=shown.note, pages=lambda record, task: open_pages(record, task, shown.note),
         )  # fmt: skip
     typer.echo(f"Report: {result.report}")
 

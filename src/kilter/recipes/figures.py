@@ -10,14 +10,12 @@ from typing import Any
 from kilter.errors import DataError
 from kilter.evals.perplexity import Perplexity, perplexity_change, ratio_estimate
 from kilter.recipes import rows
+from kilter.recipes.raters import Raters, read_raters
 from kilter.recipes.step import Context
 from kilter.stats import (
-    Agreement,
     Calibration,
     Estimate,
-    Ratings,
     WinRate,
-    agreement,
     bootstrap_mean,
     calibration,
     length_controlled_win_rate,
@@ -40,18 +38,18 @@ class Figures:
         refused: why a figure could not be had, by its name.
         wins: win rates by name, with ties and position effect.
         reward: calibration of the reward model on held-out comparisons.
-        agreement: of the raters with each other, where several judged the same pair.
+        raters: who compared.
         tested: rows of the evaluation.
+        check: what the blind check came to (see `outcome`), with its judges and rows; None where there was none.
     """
 
     named: dict[str, Estimate] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     wins: dict[str, WinRate] = field(default_factory=dict)
     reward: Calibration | None = None
-    agreement: Agreement | None = None
-    rater_agreement: dict[str, Estimate] = field(default_factory=dict)
-    rater_counts: dict[str, int] = field(default_factory=dict)
+    raters: Raters = field(default_factory=Raters)
     tested: list[dict[str, Any]] = field(default_factory=list)
+    check: dict[str, Any] | None = None
 
     def attempt(self, name: str, compute: Any, *arguments: Any, **options: Any) -> Any:
         """Compute a figure; what the data cannot support is kept as refused with its reason."""
@@ -63,14 +61,26 @@ class Figures:
 
 
 def collect_figures(context: Context) -> Figures:
-    """Read the outputs of the evaluation, the reward model and the comparisons."""
-    figures = Figures(tested=rows.read_dicts(context.input("evaluate").folder / "responses.jsonl"))
-    _outcomes(figures)
-    _abilities(figures, rows.read_dicts(context.input("evaluate").folder / "abilities.jsonl"))
-    _reward_model(figures, context)
-    labels = context.input("comparisons").folder / "labels.jsonl"
-    if labels.exists():
-        _raters(figures, [tuple(one["triple"]) for one in rows.read_dicts(labels)])
+    """Read the outputs of the evaluation, the reward model, the comparisons and the check, as far as there are any."""
+    figures = Figures()
+    if "evaluate" in context.inputs:
+        folder = context.input("evaluate").folder
+        figures.tested = rows.read_dicts(folder / "responses.jsonl")
+        _outcomes(figures)
+        _abilities(figures, rows.read_dicts(folder / "abilities.jsonl"))
+    if "reward" in context.inputs and "comparisons" in context.inputs:
+        _reward_model(figures, context)
+    if "comparisons" in context.inputs:
+        compared = context.input("comparisons")
+        figures.raters = read_raters(compared.folder / "labels.jsonl", compared.result.get("judges", {}))
+        figures.refused |= figures.raters.refused
+        if figures.raters.alpha is not None:
+            figures.named["rater_alpha"] = figures.raters.alpha
+    if "check" in context.inputs:
+        check = context.input("check")
+        figures.check = {**check.result, "lines": rows.read_dicts(check.folder / "check.jsonl")}
+        figures.named |= {name: Estimate(**one) for name, one in check.result["figures"].items()}
+        figures.refused |= check.result["refused"]
     return figures
 
 
@@ -93,8 +103,9 @@ def _outcomes(figures: Figures) -> None:
         named[f"{measure}_change"] = paired_difference(columns["start"], columns["final"])
     named["kl"] = bootstrap_mean([one["kl"] for one in tested])
     if "gold" not in tested[0]["start"]:
-        wins = [_won(one["final"]["reward"], one["start"]["reward"], 0.0) for one in tested]
-        _win(figures, "proxy_win_rate", wins, "start")
+        if "reward" in tested[0]["start"]:
+            wins = [_won(one["final"]["reward"], one["start"]["reward"], 0.0) for one in tested]
+            _win(figures, "proxy_win_rate", wins, "start")
         return
     for name, opponent in (("gold_win_rate", "start"), ("gold_win_rate_vs_sft", "sft")):
         _win(figures, name, [_won(one["final"]["gold"], one[opponent]["gold"], TIE) for one in tested], opponent)
@@ -148,7 +159,10 @@ def _reward_model(figures: Figures, context: Context) -> None:
         "reward_model_calibration", calibration, chance, [1] * len(chance), clusters, symmetric=True
     )
     right = [0.5 if one["logit"] == 0 else float(one["logit"] > 0) for one in margins]
-    figures.named["reward_model_accuracy"] = rate(right, clusters)
+    accuracy = figures.attempt("reward_model_accuracy", rate, right, clusters)
+    if accuracy is None:
+        return
+    figures.named["reward_model_accuracy"] = accuracy
     if figures.reward is not None:
         figures.named["reward_model_ece"] = figures.reward.ece
         figures.named["reward_model_brier"] = figures.reward.brier
@@ -182,30 +196,3 @@ def _gold_order(row: rows.ComparisonRow, margin: dict[str, Any]) -> float | None
         - gold_score(instruction, worse.text, worse.finished).total
     )
     return gap if abs(gap) > TIE else 0.0
-
-
-def _raters(figures: Figures, triples: Sequence[tuple[Any, ...]]) -> None:
-    """How often each rater agrees with the others on the same pair."""
-    by_pair: dict[str, list[tuple[str, int]]] = {}
-    for rater, pair, value in triples:
-        by_pair.setdefault(pair, []).append((rater, value))
-        figures.rater_counts[rater] = figures.rater_counts.get(rater, 0) + 1
-    agreed: dict[str, tuple[list[float], list[str]]] = {}
-    for pair, said in by_pair.items():
-        for rater, value in said:
-            others = [other for name, other in said if name != rater]
-            if others:
-                values, clusters = agreed.setdefault(rater, ([], []))
-                values.append(sum(other == value for other in others) / len(others))
-                clusters.append(pair.split(":")[0])
-    for rater, (values, clusters) in agreed.items():
-        estimate = figures.attempt(f"agreement of {rater}", rate, values, clusters)
-        if estimate is not None:
-            figures.rater_agreement[rater] = estimate
-    # One pair per prompt: pairs of one ranking are not independent, and alpha's interval resamples items.
-    single = [one for one in triples if one[1].endswith(":0:1")]
-    ratings = figures.attempt("rater_agreement", Ratings.from_triples, single)
-    if ratings is not None:
-        figures.agreement = figures.attempt("rater_agreement", agreement, ratings, "nominal")
-        if figures.agreement is not None and figures.agreement.alpha.estimate is not None:
-            figures.named["rater_alpha"] = figures.agreement.alpha.estimate

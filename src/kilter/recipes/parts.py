@@ -10,6 +10,7 @@ alone and not on who does it, when, or how often it was tried.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ Tell = Callable[[str], None]
 
 def say_nothing(line: str) -> None:
     """Who has nobody to tell."""
+
+
+def say_aloud(line: str) -> None:
+    """Who has nobody but the person who started the program."""
+    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,19 @@ class Planned:
         return Output(self.step.name, self.folder, result, self.key, run)
 
 
+def config_of(output: Output) -> dict[str, Any]:
+    """Kind and settings of a finished step; empty where its folder does not say."""
+    file = output.folder / DONE
+    config: dict[str, Any] = json.loads(file.read_text())["config"] if file.exists() else {}
+    return config
+
+
+def kind_of(output: Output) -> str:
+    """The kind of a finished step; its name where its folder does not say."""
+    kind: str = config_of(output).get("kind", output.name)
+    return kind
+
+
 def plan_step(step: Step, recipe: Recipe, root: Path, outputs: Mapping[str, Output], about: dict[str, Any]) -> Planned:
     """Work out a step's key from the outputs of the steps before it.
 

@@ -9,17 +9,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kilter.recipes.held import release_model
 from kilter.recipes.memory import release_memory
-from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers, say_nothing
+from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers, say_aloud, say_nothing
 from kilter.recipes.planned import Planned, do_step, plan_step
 from kilter.recipes.recipe import Recipe, read_recipe
 from kilter.recipes.step import Context, Output, Pages
-from kilter.record import Record, Workspace
+from kilter.record import Workspace
 from kilter.training.loop import Progress, no_progress, write_json
 
 
@@ -48,7 +48,7 @@ def run_recipe(
     on: str = HERE,
     progress: Progress = no_progress,
     on_step: OnStep | None = None,
-    tell: Tell = say_nothing,
+    tell: Tell = say_aloud,
     pages: Pages | None = None,
 ) -> RunResult:
     """Walk a recipe and return where its results lie.
@@ -59,8 +59,9 @@ def run_recipe(
         workspace: folder of the record; ./workspace by default.
         on: where sampling, judging and evaluation are done: "here", or on a Ray cluster (see `open_workers`). It
             changes nothing in what they make, so what was made elsewhere counts as done.
-        tell: told of parts whose worker was lost.
-        pages: opens the pages on which people judge, where a step asks for them.
+        tell: told of parts whose worker was lost, and of what people must do before it goes on; stderr by default.
+        pages: opens the pages on which people judge, where a step asks for them. Without, the step waits for somebody
+            who serves the workspace with 'kilter feedback serve'.
 
     Raises:
         KilterError: of the step that could not go on; steps before it are kept.
@@ -69,20 +70,24 @@ def run_recipe(
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(Path(recipe), pairs)
     with open_workers(on, tell) as workers, Workspace.open(workspace) as opened:
-        return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step, pages)
+        return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step, pages, tell)
 
 
 def walk_recipe(
     recipe: Recipe, overrides: list[str], workspace: Workspace, name: str, workers: Workers | None = None,
     progress: Progress = no_progress, on_step: OnStep | None = None, pages: Pages | None = None,
+    tell: Tell = say_nothing,
 ) -> RunResult:  # fmt: skip
     """Walk a recipe in an open workspace; what people open goes into `runs/NAME`."""
     outputs: dict[str, Output] = {}
     about = about_run(recipe, overrides, name)
     for step in recipe.steps:
         planned = plan_step(step, recipe, workspace.root, outputs, about)
-        tell = on_step or (lambda name, state: None)
-        outputs[step.name] = _walk(planned, workspace.record, outputs, progress, tell, workers or Here(), pages)
+        context = Context(  # its run has an id once it begins
+            planned.folder, planned.inputs, workspace.record, planned.seed, "", progress, planned.about, dict(outputs),
+            workers or Here(), pages, tell,
+        )  # fmt: skip
+        outputs[step.name] = _walk(planned, context, on_step or (lambda name, state: None))
     return publish(workspace.runs / name, outputs)
 
 
@@ -126,30 +131,23 @@ def _copy(source: Path, target: Path) -> None:
         partial.replace(target)
 
 
-def _walk(
-    planned: Planned, record: Record, outputs: dict[str, Output], progress: Progress, tell: OnStep, workers: Workers,
-    pages: Pages | None,
-) -> Output:  # fmt: skip
-    name = planned.step.name
+def _walk(planned: Planned, context: Context, on_step: OnStep) -> Output:
+    name, record = planned.step.name, context.record
     finished = planned.finished(record)
     if finished is not None:
-        tell(name, "cached")
+        on_step(name, "cached")
         return finished
-    tell(name, "running")
+    on_step(name, "running")
     run = planned.begin(record)
-    context = Context(
-        planned.folder, planned.inputs, record, planned.seed, run, progress, planned.about, dict(outputs), workers,
-        pages,
-    )  # fmt: skip
     started = time.monotonic()
     try:
-        result = do_step(planned.step.kind.run, planned.step.settings, context)
+        result = do_step(planned.step.kind.run, planned.step.settings, replace(context, run=run))
     except (Exception, KeyboardInterrupt) as error:
         planned.fail(record, run, error, time.monotonic() - started)
         raise
     finally:
         release_model()
-    output = planned.finish(record, run, result, workers.take_retries())
+    output = planned.finish(record, run, result, context.workers.take_retries())
     release_memory()
-    tell(name, "done")
+    on_step(name, "done")
     return output

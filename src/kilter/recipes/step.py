@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from kilter.models.catalogue import file_sha256
-from kilter.recipes.parts import Here, Workers
+from kilter.recipes.parts import Here, Tell, Workers, say_nothing
 from kilter.record import Record
 from kilter.settings import Settings
 from kilter.training.loop import Progress
 
-
-Pages = Callable[[Record], AbstractContextManager[None]]
-"""Opens the pages of a record inside a block, and tells the user their address."""
+Pages = Callable[[Record, str], AbstractContextManager[None]]
+"""Opens the pages of a record inside a block, and tells the user where the task of this name is judged."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Context:
         workers: where independent parts of its work are done; it alone writes on the record.
         pages: opens the pages on which people judge, for as long as a step waits for them; None where this program has
             none, and somebody else serves the workspace.
+        tell: says a line to whoever started the run.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class Context:
     outputs: Mapping[str, Output]
     workers: Workers = field(default_factory=Here)
     pages: Pages | None = None
+    tell: Tell = say_nothing
 
     def input(self, name: str) -> Output:
         """The output of an input step."""
@@ -97,7 +98,10 @@ class Kind:
     names_run: bool = False
 
 
-_MODULES = ("model", "instructions", "preferences", "sft", "compare", "reward", "ppo", "evaluate", "report")
+_MODULES = (
+    "model", "instructions", "preferences", "sft", "compare", "reward", "ppo", "grpo", "dpo", "kto", "check",
+    "evaluate", "report",
+)  # fmt: skip
 
 
 def file_hashes(*names: str | None) -> dict[str, str]:

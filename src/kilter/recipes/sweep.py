@@ -100,7 +100,7 @@ def _outcomes(
         return
     for one in grid.combinations:
         try:
-            yield one, walk_recipe(one.recipe, one.overrides, workspace, one.name, progress=progress)
+            yield one, walk_recipe(one.recipe, one.overrides, workspace, one.name, progress=progress, tell=tell)
         except StorageError:
             raise  # the next one would fail in the same way
         except Exception as error:

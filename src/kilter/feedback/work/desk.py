@@ -41,6 +41,7 @@ class Progress:
         judgments, wanted: submitted work, and as much as there will be.
         flagged, skipped, surplus: how often.
         raters: who have submitted anything.
+        given_up: items that are not complete, and that as many raters skipped as still were to judge them.
     """
 
     items: int
@@ -51,6 +52,7 @@ class Progress:
     skipped: int
     surplus: int
     raters: int
+    given_up: int = 0
 
     @property
     def done(self) -> bool:
@@ -241,6 +243,13 @@ def _progress(connection: Connection, task: str) -> Progress:
             select(assignments.c.state, func.count()).where(assignments.c.task == task).group_by(assignments.c.state)
         ).all()
     )  # fmt: skip
+    skips = (
+        select(func.count()).where(assignments.c.item == items.c.id, assignments.c.state == queue.SKIPPED)
+        .scalar_subquery()
+    )  # fmt: skip
+    given_up = connection.execute(
+        select(func.count()).where(work, items.c.taken < items.c.wanted, skips >= items.c.wanted - items.c.taken)
+    ).scalar_one()
     raters = connection.execute(
         select(func.count(func.distinct(assignments.c.rater))).where(
             assignments.c.task == task, assignments.c.state == queue.SUBMITTED
@@ -250,4 +259,5 @@ def _progress(connection: Connection, task: str) -> Progress:
         sum(count for _, _, count in alive), sum(count for wanted, taken, count in alive if taken >= wanted),
         sum(taken * count for _, taken, count in alive), sum(wanted * count for wanted, _, count in alive),
         states.get(queue.FLAGGED, 0), states.get(queue.SKIPPED, 0), states.get(queue.SURPLUS, 0), raters,
+        given_up,
     )  # fmt: skip

@@ -52,13 +52,13 @@ def run(settings: EvaluateStep, context: Context) -> dict[str, Any]:
     texts = [one.prompt for one in prompts]
     tokens = {stage: [one.tokens for one in responses[stage]] for stage in STAGES}
     kl = {"model": folders["final"], "reference": folders["sft"], "temperature": settings.temperature}
-    scorer = {"trunk": folders["sft"], "reward": context.input("reward").result["model"]}
-    parts = [
-        _part(KL, "the divergence from the SFT model", {**kl, "prompts": texts, "tokens": tokens["final"]}),
-        _part(REWARD, "the reward model's scores", {**scorer, "prompts": texts, "tokens": tokens}),
-    ]
+    parts = [_part(KL, "the divergence from the SFT model", {**kl, "prompts": texts, "tokens": tokens["final"]})]
+    if "reward" in context.inputs:
+        scorer = {"trunk": folders["sft"], "reward": context.input("reward").result["model"]}
+        parts.append(_part(REWARD, "the reward model's scores", {**scorer, "prompts": texts, "tokens": tokens}))
     results = context.follow("scoring the responses", len(parts), fan_out(evaluate_part, parts, context.workers))
-    divergence, rewards = results
+    divergence, *scored = results
+    rewards: dict[str, list[float]] = scored[0] if scored else {}
     _write(prompts, responses, {**figures, "kl": divergence}, rewards, context)
     total = sum(len(one.tokens or []) for stage in STAGES for one in responses[stage])
     return {"prompts": len(prompts), "tokens": total, "artifacts": {}}
@@ -141,8 +141,9 @@ def _write(
             response = responses[stage][number]
             line[stage] = {
                 "text": response.text, "finished": response.finished, "tokens": len(response.tokens or []),
-                "reward": rewards[stage][number],
             }  # fmt: skip
+            if rewards:
+                line[stage]["reward"] = rewards[stage][number]
             if instruction is not None:
                 gold = gold_score(instruction, response.text, response.finished)
                 line[stage] |= {"gold": gold.total, "parts": gold.parts}
@@ -158,8 +159,8 @@ def _write(
             line["rater"] = {"name": rater.name, "won": int(opinion.value == 0), "side": shown.index(0)}
         lines.append(line)
     rows.write_rows(context.folder / "responses.jsonl", lines)
-    ability = ({"stage": stage, **figures[stage], "reward": list(rewards[stage])} for stage in STAGES)
+    ability = ({"stage": stage, **figures[stage], "reward": list(rewards.get(stage, ()))} for stage in STAGES)
     rows.write_rows(context.folder / "abilities.jsonl", ability)
 
 
-KIND = Kind("evaluate", EvaluateStep, run, inputs=("model", "sft", "policy", "reward", "data"))
+KIND = Kind("evaluate", EvaluateStep, run, inputs=("model", "sft", "policy", "data"), optional=("reward",))

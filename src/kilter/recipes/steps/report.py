@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
+from kilter.errors import SettingsError
 from kilter.models.language_model import choose_dtype
 from kilter.models.peak import gemm_peak
 from kilter.recipes.content import build_content
 from kilter.recipes.figures import collect_figures
+from kilter.recipes.planned import kind_of
 from kilter.recipes.report import write_report, write_summary
 from kilter.recipes.step import Context, Kind
 from kilter.settings import Settings
@@ -23,12 +25,16 @@ class ReportStep(Settings):
 
 def run(settings: ReportStep, context: Context) -> dict[str, Any]:
     """Compute every figure, put it on the record as evidence, and write report.html and summary.json."""
+    _check_inputs(context)
     figures = collect_figures(context)
-    evaluation = context.input("evaluate")
+    evaluation = context.inputs["evaluate"].run if "evaluate" in context.inputs else context.run
+    # The check has put its own figures on the record.
+    known = context.input("check").result["figures"] if "check" in context.inputs else {}
     for name, estimate in sorted(figures.named.items()):
-        context.record.add_evidence(
-            name, estimate.value, estimate.low, estimate.high, estimate.n, estimate.method, evaluation.run
-        )
+        if name not in known:
+            context.record.add_evidence(
+                name, estimate.value, estimate.low, estimate.high, estimate.n, estimate.method, evaluation
+            )
     peak = gemm_peak(choose_dtype("auto"))
     content = build_content(figures, context, settings.pairs, peak)
     write_report(content, context.folder / "report.html")
@@ -40,4 +46,24 @@ def run(settings: ReportStep, context: Context) -> dict[str, Any]:
     return {"artifacts": {"report": artifact}, "refused": figures.refused, "peak": peak}
 
 
-KIND = Kind("report", ReportStep, run, inputs=("evaluate", "policy", "reward", "comparisons", "model"), names_run=True)
+def _check_inputs(context: Context) -> None:
+    """Whether there is something to report, and no finished step is left out because it has another name."""
+    if not {"evaluate", "check"} & context.inputs.keys():
+        raise SettingsError("A report needs a step evaluate or check before it, with figures of what the training did.")
+    for name, output in context.outputs.items():
+        given = SHOWN.get(kind_of(output))
+        if given is not None and given not in context.inputs:
+            raise SettingsError(
+                f"The report would leave out the step {name}: write inputs: {{{given}: {name}}} in the report's step."
+            )
+
+
+SHOWN = {
+    "evaluate": "evaluate", "check": "check", "reward": "reward", "compare": "comparisons", "preferences": "comparisons"
+}  # fmt: skip
+"""The input of the report that shows each kind of step."""
+
+KIND = Kind(
+    "report", ReportStep, run, inputs=("policy",), optional=("evaluate", "check", "reward", "comparisons", "model"),
+    names_run=True,
+)  # fmt: skip
