@@ -14,7 +14,9 @@ import pytest
 from kilter.recipes import rows
 from kilter.recipes.content import build_content
 from kilter.recipes.figures import TIE, Figures, _win, _won, collect_figures
+from kilter.recipes.outcome import outcome
 from kilter.recipes.step import Context, Output
+from kilter.recipes.verdicts import judges_of
 from kilter.testbeds.instructions import generate
 
 STAGES = ("start", "sft", "final")
@@ -89,11 +91,13 @@ def make(tmp_path: Path) -> Make:
             triples = [["simulated/one", f"{n}:0:1", 1] for n in range(4)]
         if triples is not None:
             rows.write_rows(tmp_path / "comparisons" / "labels.jsonl", ({"triple": one} for one in triples))
+        principals = {name: name.partition("/")[0].replace("people", "human") for name, _, _ in triples or ()}
+        judges = judges_of((name, principals[name]) for name, _, _ in triples or ())
         metrics = [{"step": n, "reward": 0.1 * n, "kl": 1.0 * n, "gold": 0.4, "agreement": 1.0} for n in range(3)]
         (tmp_path / "ppo" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
         results: dict[str, dict[str, Any]] = {
             "model": {"model": "tiny"},
-            "comparisons": {"rows": 5, "judge": "ann", "source": "file.jsonl"},
+            "comparisons": {"rows": 5} | ({"judges": judges} if judges else {"judge": "ann", "source": "file.jsonl"}),
             "ppo": {"metrics": str(tmp_path / "ppo" / "metrics.jsonl"), "wall_seconds": 2.0, "flops": 4.0},
         }  # fmt: skip
         outputs = {
@@ -101,9 +105,8 @@ def make(tmp_path: Path) -> Make:
             for name in ("model", "comparisons", "reward", "ppo", "evaluate")
         }
         about = {"name": "demo", "description": "A demo.", "seed": 0, "source": "demo.yaml", "overrides": ["a.b=1"]}
-        context = SimpleNamespace(
-            seed=3, recipe=about, outputs=outputs, input={**outputs, "policy": outputs["ppo"]}.__getitem__
-        )
+        inputs = {**outputs, "policy": outputs["ppo"]}
+        context = SimpleNamespace(seed=3, recipe=about, outputs=outputs, inputs=inputs, input=inputs.__getitem__)
         return cast(Context, context)
 
     return build
@@ -228,13 +231,16 @@ def test_raters_are_compared_with_the_others_on_the_same_pair(make: Make) -> Non
         triples += [["simulated/a", pair, 1], ["simulated/b", pair, 1], ["simulated/odd", pair, 0 if number % 2 else 1]]
     triples.append(["simulated/alone", "99:0:1", 1])
     figures = collect_figures(make(triples=triples))
-    assert figures.rater_counts == {"simulated/a": 12, "simulated/b": 12, "simulated/odd": 12, "simulated/alone": 1}
-    assert figures.rater_agreement["simulated/odd"].value == pytest.approx(0.5)
-    assert figures.rater_agreement["simulated/a"].value == pytest.approx(0.75)
-    assert "simulated/alone" not in figures.rater_agreement
+    agrees = figures.raters.agrees
+    assert agrees["simulated/odd"].value == pytest.approx(0.5)
+    assert agrees["simulated/a"].value == pytest.approx(0.75)
+    assert "simulated/alone" not in agrees
     content = build_content(figures, make(triples=triples), 3, 1e9)
     assert any("simulated" in notice for notice in content.notices)
-    assert [one.name for one in content.raters] == sorted(figures.rater_counts)
+    assert [(one.name, one.kind, one.judgments) for one in content.raters] == [
+        ("simulated/a", "simulated", 12), ("simulated/alone", "simulated", 1), ("simulated/b", "simulated", 12),
+        ("simulated/odd", "simulated", 12),
+    ]  # fmt: skip
 
 
 def test_refused_figures_are_refused_on_the_page(make: Make) -> None:
@@ -276,3 +282,83 @@ def test_curves_show_what_was_measured_and_nothing_else(make: Make) -> None:
     curves = {one.title: one for one in build_content(collect_figures(context), context, 1, 1e9).curves}
     assert {"Proxy reward", "Gold score", "Proxy reward against KL", "Sampler against trainer"} <= curves.keys()
     assert not {"Entropy", "Losses"} & curves.keys()
+
+
+def checked(tmp: Path, *said: tuple[float, int], simulated: bool = False) -> Output:
+    """A blind check with one judgment (won, side) per prompt."""
+    principal = "simulated" if simulated else "human"
+    lines = [
+        {
+            "text": f"prompt {number}", "asked": True, "before": response(None, 0, 3), "after": response(None, 0, 4),
+            "said": [{"judge": "people/ab12", "principal": principal, "won": won, "side": side}],
+        }
+        for number, (won, side) in enumerate(said)
+    ]  # fmt: skip
+    (tmp / "check").mkdir(exist_ok=True)
+    rows.write_rows(tmp / "check" / "check.jsonl", lines)
+    judges = judges_of(("people/ab12", principal) for _ in said)
+    return Output("check", tmp / "check", {"before": "sft", "judges": judges, **outcome(lines)}, "k" * 64, "run")
+
+
+def with_people(make: Make, tmp: Path, check: Output, names: tuple[str, ...] = ("people/ab12",)) -> Context:
+    """A recipe of comparisons by people, training and a blind check: no evaluation, no reward model."""
+    triples = [[name, f"{n}:0:1", [1, 0, 0.5][n % 3]] for n in range(24) for name in names]
+    context = make(planted(gold=False), triples=triples)
+    for inputs in (context.inputs, context.outputs):
+        for name in ("evaluate", "reward"):
+            del cast(dict[str, Output], inputs)[name]
+        cast(dict[str, Output], inputs)["check"] = check
+    return context
+
+
+def test_people_are_shown_with_interval_and_n_and_never_called_simulated(make: Make, tmp_path: Path) -> None:
+    said = [([1, 1, 0.5, 0][number % 4], number // 4 % 2) for number in range(20)]
+    context = with_people(make, tmp_path, checked(tmp_path, *said))
+    figures = collect_figures(context)
+    content = build_content(figures, context, 5, 1e9)
+    (headline,) = content.headlines
+    assert (headline.label, headline.estimate.n, headline.estimate.value) == ("Preferred by people", 20, 0.625)
+    assert headline.explanation == "blind, against sft, ties count half"
+    (row,) = content.measures
+    assert row.note.startswith("10 won, 5 tied, 5 lost. Shown first instead of second changes the rate by")
+    assert "made by one person on 20 prompts. That is few: read the interval" in content.notices[0]
+    assert "in 62.5% [" in content.summary
+    assert "of 20 cases" in content.summary
+    (rater,) = content.raters
+    assert (rater.name, rater.kind, rater.judgments) == ("people/ab12", "human", 44)
+    assert rater.note == "24 to learn from, 20 in the blind check"
+    assert content.agreement_statement == ""
+    assert any("one person prefers" in limit for limit in content.limits)
+    assert [pair.note.partition(": ")[2] for pair in content.pairs if pair.note.startswith("test prompt 3:")] in (
+        [], ["1 equally good"]
+    )  # fmt: skip
+    assert "simulated" not in repr(content)
+
+
+def test_raters_who_shared_items_have_an_agreement_with_ties_half_way(make: Make, tmp_path: Path) -> None:
+    context = with_people(make, tmp_path, checked(tmp_path, *[(1, n % 2) for n in range(12)]), ("people/a", "people/b"))
+    figures = collect_figures(context)
+    assert figures.named["rater_alpha"].value == pytest.approx(1)
+    assert "interval alpha" in figures.named["rater_alpha"].method
+    content = build_content(figures, context, 1, 1e9)
+    assert "Agreement of the raters" in {one.label for one in content.measures}
+    assert content.agreement_statement
+    assert "made by 2 people" in content.notices[0]
+
+
+def test_a_check_of_too_few_is_refused_on_the_page(make: Make, tmp_path: Path) -> None:
+    context = with_people(make, tmp_path, checked(tmp_path, (1, 0), (1, 1)))
+    content = build_content(collect_figures(context), context, 1, 1e9)
+    assert not content.headlines
+    assert content.measures[0].note.startswith("Refused: the responses to 2 prompts were judged")
+    assert "says nothing" in content.summary
+
+
+def test_simulated_raters_in_a_check_are_called_so(make: Make, tmp_path: Path) -> None:
+    check = checked(tmp_path, *[(1, n % 2) for n in range(12)], simulated=True)
+    content = build_content(
+        collect_figures(with_people(make, tmp_path, check)), with_people(make, tmp_path, check), 1, 1e9
+    )
+    assert content.headlines[0].label == "Preferred by simulated raters"
+    assert content.raters[0].kind == "human"  # of the comparisons
+    assert "made by one person on" not in content.notices[0]

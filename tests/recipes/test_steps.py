@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speaking_model import make_speaking_model
 
 from kilter.cli.main import execute
 from kilter.errors import DataError
@@ -21,7 +22,6 @@ from kilter.recipes.rows import COMPARISONS, HELDOUT, read_comparisons, read_dic
 from kilter.record import Workspace
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-EOS, EOS_BIAS, SENTENCE_BIAS = 2, 5.0, 2.2
 LORA = "lora={first_layer: 0, rank: 2, alpha: 4}"
 TRAINING = [
     *(f"{step}.{LORA}" for step in ("sft", "reward", "ppo")),
@@ -59,56 +59,6 @@ GOLD_NAMES = {
     "gold_win_rate", "gold_win_rate_vs_sft", "gold_score_before", "gold_score_sft", "gold_score_after",
     "gold_score_change", "simulated_win_rate",
 }  # fmt: skip
-
-
-def make_speaking_model(folder: Path) -> Path:
-    """A random Llama that ends by itself after a few tokens, some of which are whole answers to the testbed's prompts.
-
-    One feature of every embedding is constant, so that a row of the head can favor its token always.
-    """
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    from kilter.testbeds.instructions import generate
-    from kilter.testbeds.plain_text import paragraphs
-
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )  # fmt: skip
-    said = [one.demonstration for one in generate(60, 1)] + [one.text for one in paragraphs("train")]
-    core.train_from_iterator(said, trainer)
-    answers = {one.demonstration for split in ("train", "test") for one in generate(80, 2, split=split)}
-    core.add_tokens(sorted(answers))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>")
-    tokenizer.chat_template = (
-        "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>{% endif %}"
-    )
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=1024, tie_word_embeddings=False, eos_token_id=EOS,
-        pad_token_id=EOS, bos_token_id=1,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    generator = torch.Generator().manual_seed(3)
-    for name, parameter in sorted(model.named_parameters()):
-        if parameter.ndim == 2:
-            scale = 0.25 if "lm_head" in name or "embed" in name else 0.1
-            parameter.data = scale * torch.randn(parameter.shape, generator=generator)
-    model.model.embed_tokens.weight.data[:, 0] = 1.0
-    model.lm_head.weight.data[:, 0] = 0.0
-    model.lm_head.weight.data[600:, 0] = SENTENCE_BIAS / 2.5
-    model.lm_head.weight.data[EOS, 0] = EOS_BIAS / 2.5
-    model.generation_config.eos_token_id = EOS
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ def ask_people(
 ) -> list[Result]:
     """Have people judge `items`; what they said, once all of it is judged, it is enough, or the task was closed.
 
-    An item that as many raters skipped as are to judge it is waited for no longer. The task is closed at the end, so
-    that nobody judges for nothing.
+    An item that as many raters skipped as still are to judge it is waited for no longer: else a lone rater who skips
+    would wait for ever. The task is closed at the end, so that nobody judges for nothing.
 
     Args:
         task: its name must be the step's own, see `task_name`. One that is there already stays as it was first put up:

@@ -12,7 +12,8 @@ export function showRecord(element, item, questions, texts) {
       make("div", { class: "text", dir: "auto", html: turn.html })));
   const marked = questions.some((one) => one.type === "flaws");
   const name = (place) => (item.responses.length === 1 ? words.response : compared ? [words.left, words.right][place] : letter(place));
-  const responses = item.responses.map((html, place) => make("div", { class: marked ? "text plain" : "text", dir: "auto", html }));
+  const responses = item.responses.map((html) =>
+    html.trim() ? make("div", { class: marked ? "text plain" : "text", dir: "auto", html }) : make("div", { class: "text hint" }, words.nothing));
   const cards = responses.map((text, place) =>
     make("article", { class: "response", "aria-label": name(place) }, make("p", { class: "who" }, name(place)), text));
   const steps = item.steps.map((html) => make("li", {}, make("div", { class: "text", dir: "auto", html })));
