@@ -47,6 +47,7 @@ _COMMANDS = {
     "train": _Lazy("kilter.cli.train", "app", "One stage alone: fine-tuning, a reward model, PPO."),
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
     "serve": _Lazy("kilter.cli.serve", "serve", "Answer as an OpenAI-compatible server, for rollouts and judges."),
+    "feedback": _Lazy("kilter.cli.feedback_exchange", "app", "What people said: items and old answers in, data out."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 

@@ -15,7 +15,7 @@ from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
 from kilter.feedback.work import queue, submission
 from kilter.feedback.work.queue import Assignment
-from kilter.feedback.work.results import Result, results
+from kilter.feedback.work.results import Result, flagged, results
 from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.submission import Outcome, Submission
 from kilter.feedback.work.tables import assignments, items, metadata, tasks
@@ -133,6 +133,11 @@ class Desk:
         """What was said in a task so far, corrections applied."""
         with self.record.reading() as connection:
             return results(connection, task)
+
+    def flagged(self, task: str) -> set[str]:
+        """Ids of the items that a rater flagged, so that nobody judges them."""
+        with self.record.reading() as connection:
+            return flagged(connection, task)
 
     # A rater's work
 
