@@ -118,5 +118,5 @@ def test_what_is_wrong_stops_with_its_place(row: dict[str, Any], words: str, tmp
 def test_columns_of_unequal_length_stop_with_their_place(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_text(json.dumps({"prompt": "p", "q.responses": ["a"], "q.responses.users": [A, B]}) + "\n")
-    with pytest.raises(DataError, match="line 1: 'q.responses'"):
+    with pytest.raises(DataError, match=r"line 1: 'q\.responses'"):
         read_source(file)

@@ -164,7 +164,7 @@ def test_pseudonyms_are_stable_and_need_the_key() -> None:
 def test_nothing_that_fits_is_refused_with_the_reason(desk: Desk) -> None:
     steps = task({"type": "steps", "name": "steps"})
     desk.add_task(steps)
-    with pytest.raises(DataError, match="None of the 4 items of label_studio.json fits the task 't': 4 items"):
+    with pytest.raises(DataError, match=r"None of the 4 items of label_studio\.json fits the task 't': 4 items"):
         take_in(desk, steps, read_source(EXPORTS / "label_studio.json"))
 
 

@@ -1,4 +1,4 @@
-"""The exports are small and hand-written; label_studio_min.json and .csv are what label-studio-sdk 2.1 made of the JSON."""
+"""The exports are small and hand-written; what label-studio-sdk 2.1 made of the JSON are the JSON-MIN and the CSV."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kilter.errors import DataError, SettingsError
-from kilter.feedback.exchange import FORMS, Columns, FoundData, read_source
+from kilter.feedback.exchange import Columns, FoundData, read_source
+from kilter.feedback.exchange.sources import FORMS
 
 UUID = "340d89bc-f5b7-45e9-b272-909ba68ee363"
 
@@ -135,6 +136,21 @@ def test_columns_named_by_the_user(tmp_path: Path) -> None:
             Columns.parse([pair])
 
 
+def test_rows_that_lack_what_the_user_named_are_counted_or_fall_short(tmp_path: Path) -> None:
+    rows = [{"q": "p", "x": "a", "y": "b"}, {"q": "p", "x": "a", "y": None}, {"q": None, "x": None, "y": None}]
+    data = read_source(write(tmp_path, *rows), "texts", columns=Columns.parse(["prompt=q", "responses=x,y"]))
+    assert [found.item.responses for found in data] == [("a", "b"), ("a",)]
+    assert data.skipped.total == 1
+
+
+def test_numbers_are_ratings_and_the_rest_is_words(tmp_path: Path) -> None:
+    rows = [{"prompt": "p", "output": "a", "how": value} for value in (4, "5", 2.5, "good", "nan")]
+    data = read_source(write(tmp_path, *rows), asked=["how"])
+    assert [(one.kind, one.value) for found in data for one in found.answers] == [
+        ("rating", 4), ("rating", 5), ("rating", 2.5), ("words", "good"), ("words", "nan"),
+    ]  # fmt: skip
+
+
 def test_columns_that_are_answers(tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": "p", "output": "a", "safe": "yes"}, {"prompt": "q", "output": "b", "safe": ""})
     assert values(read_source(file, asked=["safe"])) == ["yes"]
@@ -151,9 +167,9 @@ def test_columns_that_are_answers(tmp_path: Path) -> None:
     ],
 )
 def test_rows_with_nothing_to_judge_are_counted(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    keys = {name: None for name in row}
+    keys = dict.fromkeys(row)
     data = read_source(write(tmp_path, {**keys, "prompt": "kept", "extra": 1}, row))
-    assert list(data.skipped.counts)[0].startswith(reason)
+    assert next(iter(data.skipped.counts)).startswith(reason)
     assert len(data) == 1
 
 

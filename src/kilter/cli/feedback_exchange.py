@@ -14,7 +14,6 @@ from kilter.errors import SettingsError
 if TYPE_CHECKING:
     from kilter.feedback.exchange import FoundData, Intake
     from kilter.feedback.tasks import Task, TaskItem
-    from kilter.feedback.work import Desk
 
 Answers = Literal["record", "count", "gold", "leave"]
 WorkspaceOption = Annotated[
@@ -48,7 +47,7 @@ def import_source(
     ] = None,
     answers: Annotated[
         Answers | None,
-        typer.Option("--answers", help="Old answers: on the record only, counted as work, as known answers, or left."),
+        typer.Option("--answers", help="Old answers: record (beside the task), count, gold (as known), or leave."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -59,7 +58,12 @@ def import_source(
         typer.Option("--map", metavar="THEIRS=OURS", help="Which question of the task an old one stands for."),
     ] = None,
     raters: Annotated[
-        str, typer.Option("--source", metavar="NAME", help="Stands before the raters' names; the layout by default.")
+        str,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="Before the raters' names; by default the tool's or file's.",
+        ),
     ] = "",
     split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Which split, where there are.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
@@ -72,7 +76,9 @@ def import_source(
     Old answers go onto the record as judgments of their raters, whose names are replaced;
     they count toward nothing unless --answers says so.
     """
-    from kilter.feedback.exchange import FORMS, Columns, read_source
+    from kilter.feedback.exchange import Columns, read_source
+    from kilter.feedback.exchange.fields import NAMES
+    from kilter.feedback.exchange.sources import FORMS
 
     if (task is None) == (out is None):
         raise SettingsError("Say where the items go: --task NAME for a task, or --out FILE for a file, not both.")
@@ -89,13 +95,13 @@ def import_source(
     from kilter.feedback.work import Desk
     from kilter.record import Workspace
 
-    is_file = task.endswith((".yaml", ".yml"))
-    with Workspace.open(workspace, create=is_file) as opened:
+    chosen = _task(task, workspace)
+    asked = {*named, *({one.name for one in chosen.questions} - NAMES)} - set(columns.named)
+    data = read_source(source, layout, columns=columns, asked=asked, split=split)
+    _say_read(data, FORMS[data.form].what, layout)
+    with Workspace.open(workspace) as opened:
         desk = Desk(opened.record)
-        chosen = _task(desk, task)
-        asked = {*named, *(one.name for one in chosen.questions)} - set(columns.named)
-        data = read_source(source, layout, columns=columns, asked=asked, split=split)
-        _say_read(data, FORMS[data.form].what, layout)
+        desk.add_task(chosen)
         _say_taken(take_in(desk, chosen, data, use=answers or "record", named=named, source=raters), chosen, answers)
 
 
@@ -164,14 +170,16 @@ def _pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
-def _task(desk: Desk, name: str) -> Task:
+def _task(name: str, workspace: Path) -> Task:
+    """The task of a YAML file, which may be new, or the one of this name."""
     from kilter.feedback.tasks import read_task
+    from kilter.feedback.work import Desk
+    from kilter.record import Workspace
 
-    if not name.endswith((".yaml", ".yml")):
-        return desk.task(name)
-    task = read_task(Path(name))
-    desk.add_task(task)
-    return task
+    if name.endswith((".yaml", ".yml")):
+        return read_task(Path(name))
+    with Workspace.open(workspace, create=False) as opened:
+        return Desk(opened.record).task(name)
 
 
 def _check_out(out: Path, answers: Answers | None, named: dict[str, str], overwrite: bool) -> None:

@@ -252,5 +252,8 @@ def _neutral_order(prompt: list[Message], best_first: list[str]) -> _Read:
     def place(index: int) -> str:
         return hashlib.sha256(f"{key}\0{best_first[index]}".encode()).hexdigest()
 
-    ranks = sorted(range(len(best_first)), key=place)
+    try:
+        ranks = sorted(range(len(best_first)), key=place)
+    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+        raise Skip("text that is no valid Unicode") from error
     return prompt, [best_first[rank] for rank in ranks], ranks

@@ -8,14 +8,11 @@ from kilter.feedback.exchange.export import Exported, export
 from kilter.feedback.exchange.fields import Columns
 from kilter.feedback.exchange.found import Found, FoundData, OldAnswer
 from kilter.feedback.exchange.intake import Intake, take_in
-from kilter.feedback.exchange.layouts import LAYOUTS, Choices
-from kilter.feedback.exchange.sources import FORMS, read_source
-from kilter.feedback.exchange.verdicts import AGGREGATORS, Aggregator, Verdict, verdicts, ways
+from kilter.feedback.exchange.layouts import Choices
+from kilter.feedback.exchange.sources import read_source
+from kilter.feedback.exchange.verdicts import Aggregator, Verdict, verdicts, ways
 
 __all__ = [
-    "AGGREGATORS",
-    "FORMS",
-    "LAYOUTS",
     "Aggregator",
     "Choices",
     "Columns",

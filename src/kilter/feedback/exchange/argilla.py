@@ -5,6 +5,7 @@ Checked against argilla 2.8.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -47,8 +48,11 @@ def read_json(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fo
         fields = row["fields"] | {"metadata": row["metadata"]} if row.get("metadata") else row["fields"]
         about = item_of(fields, where, columns)
         told.update({} if told else about.columns)
-        for _ in row.get("suggestions") or ():
+        suggestions = row.get("suggestions")
+        for _ in suggestions if isinstance(suggestions, list | dict) else ():
             unused.add("suggestions of models", where)
+        if not isinstance(row.get("responses") or {}, dict):
+            raise DataError(f"{where}: 'responses' must be an object, by question, not {row['responses']!r:.60}.")
         answers = list(_answers(_nested(row.get("responses") or {}, where), about, where, unused, unstated))
         return Found(about.item, about.names, tuple(answers), where)
 
@@ -94,9 +98,11 @@ def _nested(responses: Mapping[str, Any], where: str) -> Iterator[_Said]:
 def _flat(row: Mapping[str, Any], questions: Collection[str], where: str) -> Iterator[_Said]:
     for question in questions:
         values = row.get(f"{question}.responses") or []
-        users = row.get(f"{question}.responses.users") or [None] * len(values)
-        statuses = row.get(f"{question}.responses.status") or [None] * len(values)
-        if not isinstance(values, list) or not len(values) == len(users) == len(statuses):
+        missing = [None] * (len(values) if isinstance(values, list) else 0)
+        users = row.get(f"{question}.responses.users") or missing
+        statuses = row.get(f"{question}.responses.status") or missing
+        columns = (values, users, statuses)
+        if not all(isinstance(one, list) for one in columns) or len({len(one) for one in columns}) > 1:
             raise DataError(f"{where}: '{question}.responses', its users and its status are not equally many.")
         yield from ((question, *one[:1], _user(one[1]), one[2]) for one in zip(values, users, statuses, strict=True))
 
@@ -109,6 +115,7 @@ def _answers(
     said: Iterator[_Said], about: Chosen, where: str, unused: Skipped, unstated: list[bool]
 ) -> Iterator[OldAnswer]:
     for question, value, user, status in said:
+        status = status if isinstance(status, str) else None
         if status in _LEFT_OUT:
             unused.add(_LEFT_OUT[status], where)
             continue
@@ -128,7 +135,7 @@ def _read(value: Any, about: Chosen) -> tuple[Kind, Any, list[Any] | None]:
     """An answer by the form of its value, since an export does not say of what type its question is."""
     if isinstance(value, str):
         return "words", value, None
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return "rating", int(value) if value == int(value) else value, None
     if not isinstance(value, list) or not value:
         raise Skip("answers of a form that is not known")

@@ -30,6 +30,8 @@ _NUMBERED = re.compile(
     r"[ _-]?(\d{1,2}|[a-i])",
     re.IGNORECASE,
 )
+NAMES = {*PROMPTS, *SEVERAL, *SINGLE, *TEXTS, *RATERS}
+"""Names that a field has for being part of an item, not an answer."""
 _PARTS = ("body", "text", "content", "value", "title")
 _LISTS = ("prompt", "responses", "steps", "ranking", "ranked", "labels", "completions", "messages", "conversations")
 
@@ -65,19 +67,19 @@ class Columns:
                 raise DataError(
                     f"{source.source} has no column '{theirs}': {nearest(theirs, there)} Found: {', '.join(there)}."
                 )
-        rows = [self.of_fields(row) for row in source.rows] if self.named else source.rows
+        rows = [self.of_fields(row, partly=True) for row in source.rows] if self.named else source.rows
         return Rows(source.source, source.sha256, rows, source.numbers, source.unit)
 
-    def of_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The same fields under Kilter's names; raises `Skip` where one is not there."""
+    def of_fields(self, fields: Mapping[str, Any], partly: bool = False) -> dict[str, Any]:
+        """The same fields under Kilter's names; raises `Skip` where one is not there, unless `partly`."""
         found: dict[str, Any] = {}
         for name, theirs in self.named.items():
             missing = next((one for one in theirs if fields.get(one) is None), None)
-            if missing is not None:
+            if missing is not None and not partly:
                 raise Skip(f"no '{missing}'")
-            values = [fields[one] for one in theirs]
+            values = [fields[one] for one in theirs if fields.get(one) is not None]
             joined = name == "prompt" and all(isinstance(one, str) for one in values)
-            found[name] = values[0] if len(values) == 1 else "\n\n".join(values) if joined else values
+            found[name] = (values or [None])[0] if len(theirs) == 1 else "\n\n".join(values) if joined else values
         taken = {one for several in self.named.values() for one in several}
         return found | {name: value for name, value in fields.items() if name not in taken and name not in found}
 
@@ -129,6 +131,15 @@ def item_of(fields: Mapping[str, Any], where: str, columns: Columns, leave: Iter
 def plain(value: Any) -> Any:
     """A value that JSON can keep, dates and the like as texts."""
     return json.loads(json.dumps(value, default=str))
+
+
+def milliseconds(value: Any, each: float) -> int | None:
+    """A time in milliseconds, `each` of them to the source's unit; None where there is no such time."""
+    try:
+        time = float(value) * each
+    except (TypeError, ValueError):
+        return None
+    return round(time) if 0 <= time < 2**62 else None
 
 
 def unpacked(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from kilter.errors import DataError
-from kilter.feedback.exchange.fields import Chosen, Columns, item_of
+from kilter.feedback.exchange.fields import Chosen, Columns, item_of, milliseconds
 from kilter.feedback.exchange.found import Found, FoundData, OldAnswer
 from kilter.feedback.exchange.label_studio_results import KEYS, read_value, sides_of, spans_of, targets_of
 from kilter.feedback.readings import Skip, Skipped, collect
@@ -47,7 +47,7 @@ def read_json(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fo
         chosen = item_of(row["data"], where, columns)
         told.update({} if told else chosen.columns)
         for name, reason in (("predictions", "predictions of models"), ("drafts", "drafts that were not submitted")):
-            for _ in row.get(name) or ():
+            for _ in row[name] if isinstance(row.get(name), list) else ():
                 unused.add(reason, where)
         given = row.get("annotations", row.get("completions")) or []
         if not isinstance(given, list) or not all(isinstance(one, dict | int) for one in given):
@@ -107,11 +107,7 @@ def _attributed(
     answers: Sequence[OldAnswer], row: Mapping[str, Any], rater: str, truth: bool, where: str
 ) -> list[OldAnswer]:
     """The answers with rater and time; the time an annotation took is shared equally by its answers."""
-    seconds = row.get("lead_time")
-    try:
-        active = None if seconds in (None, "") else round(1000 * float(str(seconds)) / max(1, len(answers)))
-    except ValueError:
-        active = None
+    active = milliseconds(row.get("lead_time"), 1000 / max(1, len(answers)))
     started = row.get("created_at")
     return [
         OldAnswer(
@@ -144,7 +140,7 @@ def read_min(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fou
         about = item_of(fields, where, columns, _ABOUT_ROW)
         told.update({} if told else about.columns)
         read = [
-            answer for name, value in row.items() if name in answered
+            answer for name, value in row.items() if name in answered and value != []
             and (answer := _control(name, _as_results(value), about, where, unused)) is not None
         ]  # fmt: skip
         said = _attributed(read, row, _rater(row.get("annotator")), False, where)
@@ -159,10 +155,10 @@ def read_min(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fou
 
 
 def _answer_columns(rows: Sequence[Mapping[str, Any]], asked: Collection[str]) -> set[str]:
-    found = set(asked)
-    tasks: dict[Any, Mapping[str, Any]] = {}
+    found = set(asked)  # other columns are told by what they hold
+    tasks: dict[str, Mapping[str, Any]] = {}
     for row in rows:
-        first = tasks.setdefault(row.get("id"), row) if row.get("id") is not None else row
+        first = tasks.setdefault(json.dumps(row["id"]), row) if row.get("id") is not None else row
         for name, value in row.items():
             several = value if isinstance(value, list) else [value]
             if several and all(isinstance(one, dict) and _type_of(one) for one in several):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def sides_of(targets: Sequence[str], about: Chosen) -> tuple[int, ...]:
 
 def _rating(value: dict[str, Any], targets: Sequence[str], about: Chosen) -> Read:
     number = value.get("rating", value.get("number"))
-    if isinstance(number, bool) or not isinstance(number, int | float):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise Skip("a rating that is no number")
     return "rating", int(number) if number == int(number) else number
 

@@ -15,7 +15,7 @@ from kilter.settings import nearest
 FITS: dict[str, tuple[str, ...]] = {
     "choice": ("comparison", "ranking"),
     "ranking": ("ranking", "comparison"),
-    "rating": ("rating",),
+    "rating": ("rating", "label"),
     "words": ("label", "comparison", "text"),
     "labels": ("label",),
     "text": ("text", "label"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 from kilter.feedback.exchange.fields import RATERS, Columns, item_of, plain, unpacked
-from kilter.feedback.exchange.found import Found, FoundData, OldAnswer
+from kilter.feedback.exchange.found import Found, FoundData, Kind, OldAnswer
+from kilter.feedback.exchange.raw import principal_of
 from kilter.feedback.preferences import preference_reader
 from kilter.feedback.readings import Skip, collect, column
 from kilter.feedback.rows import Rows
@@ -78,13 +81,13 @@ def read_marks(source: Rows, columns: Columns, asked: Collection[str] = ()) -> F
     source = _prepared(source, columns)
 
     def read(row: dict[str, Any], where: str) -> Found:
-        about = item_of(row, where, Columns(), (*RATERS, "label"))
+        about = item_of(row, where, Columns(), _beside(row, "label"))
         label = column(row, "label", where)
         word = str(label).lower()
         if word not in (*_TRUE, *_FALSE):
             raise Skip("a label that is neither true nor false")
         answer = _answer(row, "label", "mark", word in _TRUE, where)
-        return Found(about.item, about.names, (answer,), where)
+        return Found(_with_meta(about.item, row), about.names, (answer,), where)
 
     kept, skipped = collect(source, read)
     return FoundData(kept, source.source, source.sha256, skipped, "marks")
@@ -115,10 +118,10 @@ def read_texts(source: Rows, columns: Columns, asked: Collection[str] = ()) -> F
 
     def read(row: dict[str, Any], where: str) -> Found:
         said = [name for name in asked if row.get(name) not in (None, "")]
-        about = item_of(row, where, Columns(), (*RATERS, *said))
+        about = item_of(row, where, Columns(), _beside(row, *said))
         told.update({} if told else about.columns)
-        answers = [_answer(row, name, "words", str(row[name]), where) for name in said]
-        return Found(about.item, about.names, tuple(answers), where)
+        answers = [_answer(row, name, *_said(row[name]), where) for name in said]
+        return Found(_with_meta(about.item, row), about.names, tuple(answers), where)
 
     kept, skipped = collect(source, read)
     return FoundData(kept, source.source, source.sha256, skipped, "texts", columns=told)
@@ -127,6 +130,20 @@ def read_texts(source: Rows, columns: Columns, asked: Collection[str] = ()) -> F
 def is_texts(source: Rows) -> bool:
     """Always: what is none of the others is read for its prompts and responses."""
     return True
+
+
+def _beside(row: dict[str, Any], *names: str) -> tuple[str, ...]:
+    return (*RATERS, *names, *(name for name in row if name.startswith("kilter_")))
+
+
+def _said(value: Any) -> tuple[Kind, Any]:
+    """A number as a rating, anything else as words."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return "words", str(value)
+    whole = int(number) if math.isfinite(number) and number == int(number) else number
+    return ("rating", whole) if math.isfinite(number) else ("words", str(value))
 
 
 def _with_number(row: dict[str, Any]) -> dict[str, Any]:
@@ -144,10 +161,31 @@ def _prepared(source: Rows, columns: Columns) -> Rows:
 
 
 def _meta(row: dict[str, Any], ours: Collection[str]) -> dict[str, Any]:
-    left_out = (*ours, *RATERS)
-    return {name: plain(value) for name, value in row.items() if name not in left_out and value is not None}
+    """What goes along; of an export of Kilter's own, what went along with the item."""
+    kept = {name: plain(value) for name, value in row.items()
+            if name not in (*ours, *RATERS) and not name.startswith("kilter_") and value is not None}  # fmt: skip
+    return kept | _exported_meta(row)
+
+
+def _with_meta(item: TaskItem, row: dict[str, Any]) -> TaskItem:
+    return replace(item, meta={**item.meta, **_exported_meta(row)})
+
+
+def _exported_meta(row: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found = json.loads(row.get("kilter_meta") or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _answer(row: dict[str, Any], question: str, kind: Any, value: Any, where: str) -> OldAnswer:
+    """One answer; what Kilter exported keeps its judge, or is the aggregate that it was."""
+    judges, principals = row.get("kilter_judges"), row.get("kilter_principals")
+    if judges and principals:
+        alone = len(judges) == 1 and row.get("kilter_aggregate") == "none"
+        behind = "simulated" if "simulated" in principals else principals[0] if alone else "aggregate"
+        name = judges[0] if alone else f"kilter/{row.get('kilter_aggregate')}".replace(" ", "-")
+        return OldAnswer(question, kind, value, judge=name, principal=principal_of(behind, where), where=where)
     rater = next((row[name] for name in RATERS if row.get(name) not in (None, "")), "")
     return OldAnswer(question, kind, value, rater=str(rater), where=where)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from kilter.errors import DataError
-from kilter.feedback.exchange.fields import Columns
+from kilter.feedback.exchange.fields import Columns, milliseconds
 from kilter.feedback.exchange.found import Found, FoundData, OldAnswer
 from kilter.feedback.readings import Skip, Skipped, collect
 from kilter.feedback.rows import Rows
@@ -56,10 +56,9 @@ def read_prm800k(source: Rows, columns: Columns, asked: Collection[str] = ()) ->
                  "is_initial_screening_question") if row.get(name) is not None}  # fmt: skip
         prompt = ({"role": "user", "content": question["problem"].strip()},)
         item = TaskItem(prompt, steps=tuple(steps), meta=meta)  # type: ignore[arg-type]  # literals are messages
-        time = label.get("total_time")
         answer = OldAnswer(
             QUESTION, "steps", [rating for _, rating in rated], rater=str(row.get("labeler") or ""), where=where,
-            started=row.get("timestamp"), active_ms=round(time) if isinstance(time, int | float) else None,
+            started=row.get("timestamp"), active_ms=milliseconds(label.get("total_time"), 1),
         )  # fmt: skip
         return Found(item, answers=(answer,), where=where)
 
@@ -69,9 +68,10 @@ def read_prm800k(source: Rows, columns: Columns, asked: Collection[str] = ()) ->
 
 def _step(step: Any, where: str, unused: Skipped) -> tuple[str, int | None]:
     """The text of the step that was taken and its rating, None where there is none."""
-    if not isinstance(step, dict) or not isinstance(step.get("completions"), list | None):
+    several = step.get("completions") or [] if isinstance(step, dict) else None
+    if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
         raise DataError(f"{where}: a step must be an object with completions, not {step!r:.60}.")
-    completions = step.get("completions") or []
+    completions = several
     chosen, human = step.get("chosen_completion"), step.get("human_completion")
     for _ in completions[1:]:
         unused.add("ratings of alternative steps", where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +58,3 @@ def provenance(verdict: Verdict, stamp: Stamp) -> dict[str, Any]:
         "kilter_meta": json.dumps(dict(verdict.item.meta), ensure_ascii=False, sort_keys=True),
         "kilter_record_root": stamp.root, "kilter_record_size": stamp.size, "kilter_version": __version__,
     }  # fmt: skip
-
-
-def are_exported(columns: Sequence[str]) -> bool:
-    """Whether these are columns of an export of Kilter's."""
-    return {"kilter_judgments", "kilter_judges", "kilter_question"} <= set(columns)

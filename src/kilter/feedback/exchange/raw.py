@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from kilter.errors import DataError
 from kilter.feedback.exchange.fields import Columns
@@ -46,17 +46,29 @@ def read_raw(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fou
             return Found(item, where=where)
         kind = "labels" if kind == "words" and isinstance(value, list) else kind
         sides, principal = _first(row.get("kilter_sides_shown")), _first(row.get("kilter_principals"))
-        if principal not in get_args(Principal):
-            raise DataError(f"{where} does not say who stands behind the judgment (kilter_principals).")
         answer = OldAnswer(
             row["kilter_question"], kind, value, spans, judge=str(_first(row["kilter_judges"]) or ""),
-            principal=principal, sides=tuple(sides) if sides else None, where=where,
+            principal=principal_of(principal, where), sides=_sides(sides, len(item.responses)), where=where,
             started=_first(row.get("kilter_started")), active_ms=_first(row.get("kilter_active_ms")),
         )  # fmt: skip
         return Found(item, answers=(answer,), where=where)
 
     kept, skipped = collect(source, read)
     return FoundData(kept, source.source, source.sha256, skipped, "kilter", unused)
+
+
+def _sides(given: Any, responses: int) -> tuple[int, ...] | None:
+    """The order in which the responses stood, where it is one."""
+    right = isinstance(given, list) and all(type(one) is int for one in given)
+    return tuple(given) if right and sorted(given) == list(range(responses)) and given else None
+
+
+def principal_of(name: Any, where: str) -> Principal:
+    """Who stands behind an exported judgment; raises `DataError` where the row does not say."""
+    for principal in get_args(Principal):
+        if name == principal:
+            return cast(Principal, principal)
+    raise DataError(f"{where} does not say who stands behind the judgment: kilter_principals has {name!r:.40}.")
 
 
 def _first(several: Any) -> Any:

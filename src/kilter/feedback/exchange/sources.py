@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from kilter.errors import SettingsError
+from kilter.errors import DataError, SettingsError
 from kilter.feedback.exchange import argilla, label_studio, plain, prm800k, raw
 from kilter.feedback.exchange.fields import Columns
 from kilter.feedback.exchange.found import FoundData
 from kilter.feedback.rows import Rows, read_rows
+from kilter.record import canonical
 from kilter.settings import nearest
 
 
@@ -76,4 +78,29 @@ def read_source(
         known = columns.of_rows(source) if all(one in source.columns() for several in columns.named.values()
                                                for one in several) else source  # fmt: skip
         form = next(name for name, one in FORMS.items() if one.fits(source) or one.fits(known))
-    return FORMS[form].read(source, columns, asked)
+    return keepable(FORMS[form].read(source, columns, asked))
+
+
+def keepable(data: FoundData) -> FoundData:
+    """What the record can keep; the rest is counted: texts with half a character, numbers that are none."""
+    kept = []
+    for found in data:
+        if not _can_be_kept(found.item.body()):
+            data.skipped.add("items with a text that is no valid Unicode", found.where)
+            continue
+        meta = {name: value for name, value in found.item.meta.items() if _can_be_kept([name, value])}
+        answers = [one for one in found.answers if _can_be_kept([one.question, one.value, one.spans, one.started])]
+        for _ in range(len(found.answers) - len(answers)):
+            data.unused.add("answers with a text that is no valid Unicode or a number that is none", found.where)
+        kept.append(replace(found, item=replace(found.item, meta=meta), answers=tuple(answers)))
+    if not kept:
+        raise DataError(f"None of the items of {data.source} can be kept: {data.skipped.words()}.")
+    return replace(data, rows=kept)
+
+
+def _can_be_kept(value: Any) -> bool:
+    try:
+        canonical(value)
+    except DataError:
+        return False
+    return "\\u0000" not in json.dumps(value)  # PostgreSQL keeps no such text
