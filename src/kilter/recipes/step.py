@@ -16,7 +16,6 @@ from kilter.record import Record
 from kilter.settings import Settings
 from kilter.training.loop import Progress
 
-
 Pages = Callable[[Record], AbstractContextManager[None]]
 """Opens the pages of a record inside a block, and tells the user their address."""
 
