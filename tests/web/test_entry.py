@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from conftest import PASSWORD, Office, key_of
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from kilter.errors import DataError
 from kilter.feedback.work.tables import invitations, people, sessions
+from kilter.web import Site, create_app
 
 
 def test_an_invitation_makes_one_account(office: Office) -> None:
@@ -33,7 +35,7 @@ def test_a_short_password_and_a_taken_name_are_told_and_the_invitation_stays(off
 
 
 def test_sign_in_goes_where_one_wanted_but_never_elsewhere(office: Office) -> None:
-    assert office.client().get("/tasks/helpful/judge").headers["location"] == "/sign-in?to=/tasks/helpful/judge"
+    assert office.client().get("/tasks/helpful/judge").headers["location"] == "/sign-in?to=%2Ftasks%2Fhelpful%2Fjudge"
     for to, lands in (("/me", "/me"), ("https://evil.example", "/"), ("//evil.example", "/"), ("/\\evil", "/")):
         done = office.client().post("/sign-in", data={"name": "rater", "password": PASSWORD, "to": to})
         assert (done.status_code, done.headers["location"]) == (303, lands)
@@ -105,3 +107,20 @@ def test_a_researcher_invites_raters_and_nobody_else(office: Office) -> None:
     word = key_of(browser.get("/people").text)
     assert "/join/" in browser.post("/people/invite", data={"csrf": word, "role": "rater"}).text
     assert browser.post("/people/invite", data={"csrf": word, "role": "owner"}).status_code == 403
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_the_site_works_under_a_prefix(office: Office, cut_off: bool) -> None:
+    site = Site(office.site.desk, office.site.people, "https://lab.example/kilter")
+    browser = TestClient(create_app(site), base_url="https://lab.example", follow_redirects=False)
+    start = "" if cut_off else "/kilter"
+    answer = browser.get(f"{start}/tasks/helpful/judge")
+    assert answer.headers["location"] == "/kilter/sign-in?to=%2Ftasks%2Fhelpful%2Fjudge"
+    form = {"name": "rater", "password": PASSWORD, "to": "/me"}
+    done = browser.post(f"{start}/sign-in", data=form, headers={"Origin": "https://lab.example"})
+    assert done.headers["location"] == "/kilter/me"
+    assert "Path=/kilter" in done.headers["set-cookie"]
+    assert "Secure" in done.headers["set-cookie"]
+    page = browser.get(f"{start}/me", headers={"Cookie": done.headers["set-cookie"].partition(";")[0]}).text
+    assert 'href="/kilter/static/kilter.css"' in page
+    assert browser.get(f"{start}/static/kilter.css").status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from kilter.errors import KilterError
 from kilter.web import pages
 from kilter.web.routes import ROUTERS
-from kilter.web.security import NotSignedIn, Refused, guard
+from kilter.web.security import NotSignedIn, Refused, guard, path_of
 from kilter.web.site import Site
 
 STATIC = Path(__file__).parent / "static"
@@ -36,7 +37,7 @@ def _add_errors(app: FastAPI) -> None:
     def not_signed_in(request: Request, error: NotSignedIn) -> Response:
         if _is_api(request):
             return JSONResponse({"error": str(error)}, 401)
-        return RedirectResponse(f"{app.state.site.prefix}/sign-in?to={request.url.path}", 303)
+        return RedirectResponse(f"{app.state.site.prefix}/sign-in?{urlencode({'to': path_of(request)})}", 303)
 
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> Response:
@@ -64,4 +65,4 @@ def _told(request: Request, status: int, message: str) -> Response:
 
 
 def _is_api(request: Request) -> bool:
-    return request.url.path.removeprefix(request.app.state.site.prefix).startswith("/api/")
+    return path_of(request).startswith("/api/")
