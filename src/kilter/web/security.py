@@ -53,7 +53,7 @@ def guard(app: FastAPI, site: Site) -> None:
         response = refused if refused is not None else await follow(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        static = path_of(request).startswith("/static/")  # asked after each time, so that an update is seen
+        static = request.url.path.startswith("/static/")  # asked after each time, so that an update is seen
         response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
         return response
 
@@ -77,11 +77,6 @@ def _refusal(request: Request, site: Site) -> Response | None:
 def address(request: Request) -> str:
     """The address that a request comes from."""
     return request.client.host if request.client else "unknown"
-
-
-def path_of(request: Request) -> str:
-    """The path within the site, whether or not a reverse proxy has cut off its prefix."""
-    return request.url.path.removeprefix(site_of(request).prefix)
 
 
 def site_of(request: Request) -> Site:
