@@ -149,7 +149,7 @@ def train_grpo(
         raise SettingsError("An environment's episodes are not cut into lines; let its step give the rewards.")
     _check(lm, rewards, settings, variant)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
-    check_lengths(rollout_items(encoded, settings), lm)
+    check_lengths(rollout_items(encoded, settings, lm.context), lm)
     policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
     judges = described(rewards) + [content_of(one) for one in (step_reward, environment) if one is not None]
     start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
@@ -158,7 +158,7 @@ def train_grpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    prepare(settings, settings.lora, rollout_items(encoded, settings), lm, reference.lm)
+    prepare(settings, settings.lora, rollout_items(encoded, settings, lm.context), lm, reference.lm)
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
     monitor = Monitor(policy, settings)
     loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,

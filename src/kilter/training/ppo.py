@@ -123,7 +123,7 @@ def train_ppo(
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy, constant rewards.
     """
     lm = models.policy.lm
-    check_lengths(rollout_items(prompts, settings), lm)
+    check_lengths(rollout_items(prompts, settings, lm.context), lm)
     texts = [text for text in texts if len(text) > 1]  # one token predicts nothing
     if settings.ptx_coef and not texts:
         raise DataError("The ptx term needs plain text: give some (texts=FILE) or turn it off with ptx_coef=0.")
@@ -136,7 +136,7 @@ def train_ppo(
         models.policy.load(folder / "model")
         return done
     others = (models.value.lm, models.reference.lm, models.reward.lm)
-    prepare(settings, settings.lora, rollout_items(prompts, settings), lm, *others)
+    prepare(settings, settings.lora, rollout_items(prompts, settings, lm.context), lm, *others)
     models.value.lm.recompute = lm.recompute
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
