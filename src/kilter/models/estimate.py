@@ -75,9 +75,19 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one process holds at its peak."""
+    """Bytes that one process holds at its peak.
+
+    Attributes:
+        weights: as they are computed with, those put together for a layer included.
+        masters: float32 values that the optimizer moves: beside the weights of one process in bfloat16, in place of
+            them where several processes divide them, and adapters themselves.
+        gradients, moments: of what trains.
+        activations: kept for the backward pass.
+        head: logits and their gradients.
+    """
 
     weights: int
+    masters: int
     gradients: int
     moments: int
     activations: int
@@ -86,7 +96,7 @@ class Memory:
     @property
     def total(self) -> int:
         """All of it, the empty process included."""
-        return PROCESS + self.weights + self.gradients + self.moments + self.activations + self.head
+        return PROCESS + self.weights + self.masters + self.gradients + self.moments + self.activations + self.head
 
 
 def training_memory(
@@ -108,11 +118,11 @@ def training_memory(
     trained = learners * (shape.weights if rank is None else shape.adapter(rank))
     masters = 4 * trained if rank is not None or element == 2 or processes > 1 else 0
     copies = 1 if rank is not None else frozen + (learners if processes == 1 else 0)
-    kept = masters + element * shape.weights * copies
     gathered = element * (2 * shape.layer + shape.outside) if processes > 1 else 0
     passing = element * shape.outside if rank is None else 0  # the head's gradient, before it is in float32
     return Memory(
-        weights=kept // processes + gathered,
+        weights=element * shape.weights * copies // processes + gathered,
+        masters=masters // processes,
         gradients=4 * trained // processes + passing,
         moments=8 * trained // processes,
         activations=activation_memory(shape, tokens, longest, element, recompute),

@@ -130,7 +130,7 @@ def train_ppo(
         models.policy.load(folder / "model")
         return done
     others = (models.value.lm, models.reference.lm, models.reward.lm)
-    prepare(settings, settings.lora, rollout_items(prompts, settings, lm.context), lm, *others)
+    prepare(settings, settings.lora, rollout_items(prompts, settings, lm.context), lm, *others, method="ppo")
     models.value.lm.recompute = lm.recompute
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
