@@ -8,14 +8,22 @@ tensor by tensor (`tests/models/test_training_memory.py` counts again); weights 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from kilter.errors import ModelError
 from kilter.models.attention import LONG
+from kilter.models.catalogue import resolve
+from kilter.models.describe import read_json
 
 LOGITS = 256 << 20
 """Logits kept between the passes (`head.py`), and as much again while they become gradients."""
 PROCESS = 400 << 20
 """What a process holds before it has loaded a model: Python, torch and its kernels."""
+
+
+_NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,29 @@ class Shape:
             getattr(config, "head_dim", None) or config.hidden_size // heads, config.intermediate_size,
             config.vocab_size, bool(getattr(config, "tie_word_embeddings", False)),
         )  # fmt: skip
+
+    @staticmethod
+    def read(folder: Path) -> Shape:
+        """From a model folder's config.json; an adapter has the shape of its base.
+
+        Raises:
+            ModelError: the file does not say what is needed, or the adapter's base is not there.
+        """
+        adapter = folder / "adapter_config.json"
+        if adapter.exists():
+            base = read_json(adapter).get("base_model_name_or_path")
+            if not base:
+                raise ModelError(f"{adapter} does not name the adapter's base model; make or fetch the adapter again.")
+            folder = resolve(str(base))
+        file = folder / "config.json"
+        config = read_json(file)
+        missing = [name for name in _NEEDED if not isinstance(config.get(name), int)]
+        if missing:
+            raise ModelError(
+                f"{file} does not say {', '.join(missing)}, from which memory is estimated: it is damaged, or the "
+                "model is no Llama-like decoder. Make or fetch it again, or choose another model."
+            )
+        return Shape.of(SimpleNamespace(**config))
 
     @property
     def layer(self) -> int:
