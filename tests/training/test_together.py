@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import pytest
 import tiny_runs
 from safetensors.torch import load_file
 
+from kilter.errors import StorageError
 from kilter.training import loop as loops
 from kilter.training.loop import read_metrics
 
@@ -105,6 +107,11 @@ def test_a_checkpoint_of_two_processes_is_gone_on_with_by_one_and_by_three(
     base: Path, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
     torchrun(2, base, tmp_path / "to one", 2, *MOVED)
+    with_half_lost = tmp_path / "half lost"
+    shutil.copytree(tmp_path / "to one" / "sft", with_half_lost)
+    next(with_half_lost.glob("checkpoint-2/shard-00001-*")).unlink()
+    with pytest.raises(StorageError, match=r"checkpoint-2 is damaged .*is missing"):
+        tiny_runs.run("sft", base, with_half_lost)
     torchrun(2, base, tmp_path / "to three", 2, "sft", "sft_float")
     torchrun(3, base, tmp_path / "to three", 0, "sft", "sft_float")
     for algorithm in MOVED:
