@@ -8,16 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_runs
 from safetensors.torch import load_file
 
 from kilter.errors import StorageError
-from kilter.training import loop as loops
 from kilter.training.loop import read_metrics
 
+pytestmark = pytest.mark.usefixtures("running_clock")
 SCRIPT = Path(__file__).parent / "together_runs.py"
 EXACT = [
     "sft", "sft_float", "reward", "reward_float", "process", "dpo", "dpo_float", "kto", "grpo", "grpo_float",
@@ -25,13 +24,6 @@ EXACT = [
 ]  # fmt: skip
 ROUNDED = ["sft_full", "grpo_full", "ppo_full"]
 MOVED = ["sft", "sft_float", "reward", "monitored", "ppo"]
-
-
-@pytest.fixture(autouse=True)
-def running_clock() -> Any:
-    clock = loops.time
-    yield
-    loops.time = clock  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
