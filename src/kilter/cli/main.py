@@ -132,11 +132,19 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     """Run `kilter` and return its exit code; every problem is one paragraph on stderr."""
     try:
         with together.working():
-            command = typer.main.get_command(app)
-            code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+            return _execute(arguments)
     except Exception as error:
         return _explain(error)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Exception as error:
+        with together.said_once(str(error)):  # before this process leaves the others, which would fail for that
+            return _explain(error)
 
 
 def _explain(error: Exception) -> int:
