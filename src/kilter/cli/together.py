@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds that the other processes wait for the main one to say what they would say."""
 
 
