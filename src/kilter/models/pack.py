@@ -92,7 +92,7 @@ class Packed:
 
     def summed(self, values: Tensor) -> Tensor:
         """Sum of a per-target tensor [M] over each response, [R]."""
-        return torch.zeros(len(self.counts), device=values.device).index_add(0, self.response, values)
+        return values.new_zeros(len(self.counts)).index_add(0, self.response, values)
 
 
 def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
