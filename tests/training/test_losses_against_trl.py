@@ -122,7 +122,10 @@ def loop(_double: None, tmp_path: Path) -> Loop:
     return Loop(tmp_path, "test", 1, "print", {})
 
 
-POLICY: Any = SimpleNamespace(lm=SimpleNamespace(device="cpu"), train_flops=lambda _: 0.0, active=nullcontext)
+POLICY: Any = SimpleNamespace(
+    lm=SimpleNamespace(device="cpu", starts_at=lambda *_: 0), adapter=None, train_flops=lambda _: 0.0,
+    active=nullcontext,
+)  # fmt: skip
 
 
 def trainer(kind: Any, model: Any, **attributes: Any) -> Any:

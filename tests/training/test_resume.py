@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import tiny_runs
 import torch
 
 from kilter.errors import SettingsError, StorageError
@@ -21,18 +20,6 @@ from kilter.training import checkpoint, shares
 from kilter.training import loop as loops
 
 SCRIPT = Path(__file__).with_name("tiny_runs.py")
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_runs", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny_runs = load_script()
 STEPS = tiny_runs.STEPS
 
 
@@ -126,6 +113,12 @@ KILLS = {
         ("saving", 1),
     ],
     "ppo_full": [("rollout", 2), ("update", 3), ("sampling", 60)],
+    "sft_upper": [("update", 1), ("checkpoint", 2)],
+    "reward_upper": [("update", 2), ("saving", 1)],
+    "dpo_upper": [("update", 1), ("checkpoint", 2)],
+    "kto_upper": [("update", 2)],
+    "grpo_upper": [("rollout", 2), ("update", 2)],
+    "ppo_upper": [("update", 3), ("saving", 1)],
 }  # fmt: skip
 
 
