@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kilter.cli.workspace import DatabaseOption, WorkspaceOption
 from kilter.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
     from kilter.feedback.tasks import Task, TaskItem
 
 Answers = Literal["record", "count", "gold", "leave"]
-WorkspaceOption = Annotated[
-    Path,
-    typer.Option("--workspace", envvar="KILTER_WORKSPACE", help="The folder whose record is meant."),
-]
-DEFAULT_WORKSPACE = Path("workspace")
-
-app = typer.Typer(help="Items and old answers in, answers as training data out.", no_args_is_help=True,
-                  rich_markup_mode="rich")  # fmt: skip
 
 
 def register(group: typer.Typer) -> None:
@@ -67,7 +60,8 @@ def import_source(
     ] = "",
     split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Which split, where there are.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Import prompts, responses and old annotations.
 
@@ -95,11 +89,11 @@ def import_source(
     from kilter.feedback.work import Desk
     from kilter.record import Workspace
 
-    chosen = _task(task, workspace)
+    chosen = _task(task, workspace, database)
     asked = {*named, *({one.name for one in chosen.questions} - NAMES)} - set(columns.named)
     data = read_source(source, layout, columns=columns, asked=asked, split=split)
     _say_read(data, FORMS[data.form].what, layout)
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(workspace, database) as opened:
         desk = Desk(opened.record)
         desk.add_task(chosen)
         _say_taken(take_in(desk, chosen, data, use=answers or "record", named=named, source=raters), chosen, answers)
@@ -127,7 +121,8 @@ def export_task(
         Literal["good", "bad"], typer.Option("--neutral", help="For prm: what a neutral step counts as.")
     ] = "good",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Export a task's answers as training data that TRL and Kilter read.
 
@@ -140,7 +135,7 @@ def export_task(
     from kilter.feedback.work import Desk
     from kilter.record import Workspace
 
-    with Workspace.open(workspace, create=False) as opened:
+    with Workspace.open(workspace, database, create=False) as opened:
         done = export(
             Desk(opened.record), task, target, layout, question=question, aggregate=aggregate,
             choices=Choices(tuple(desirable or ()), neutral), overwrite=overwrite,
@@ -157,9 +152,6 @@ def export_task(
     typer.echo(f"keep  {done.size}:{done.root}  (for kilter record verify --since, at any later time)")
 
 
-register(app)
-
-
 def _pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:
     found = {}
     for pair in pairs:
@@ -170,7 +162,7 @@ def _pairs(pairs: Iterable[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
-def _task(name: str, workspace: Path) -> Task:
+def _task(name: str, workspace: Path | None, database: str | None) -> Task:
     """The task of a YAML file, which may be new, or the one of this name."""
     from kilter.feedback.tasks import read_task
     from kilter.feedback.work import Desk
@@ -178,7 +170,7 @@ def _task(name: str, workspace: Path) -> Task:
 
     if name.endswith((".yaml", ".yml")):
         return read_task(Path(name))
-    with Workspace.open(workspace, create=False) as opened:
+    with Workspace.open(workspace, database, create=False) as opened:
         return Desk(opened.record).task(name)
 
 

@@ -1,0 +1,20 @@
+"""`kilter feedback`: people judge, and what their judgments are worth."""
+
+from __future__ import annotations
+
+import typer
+
+from kilter.cli import feedback_exchange
+from kilter.cli.feedback_serve import serve
+
+app = typer.Typer(
+    help="People judge in their browsers, and what their judgments are worth.", no_args_is_help=True,
+    rich_markup_mode="rich",
+)  # fmt: skip
+app.command()(serve)
+feedback_exchange.register(app)
+
+
+@app.callback()
+def _root() -> None:
+    """People judge in their browsers, and what their judgments are worth."""
