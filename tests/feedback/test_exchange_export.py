@@ -18,9 +18,11 @@ from kilter.feedback.work import Desk, Rater, Submission
 from kilter.record import Workspace
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Workspace.open(tmp_path / "workspace") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    on_server = request.param == "postgresql"
+    address = request.getfixturevalue("postgresql_server").schema() if on_server else None
+    with Workspace.open(tmp_path / "workspace", address) as opened:
         yield Desk(opened.record, now=lambda: 1e9)
 
 

@@ -20,9 +20,11 @@ from kilter.record import Workspace
 EXPORTS = Path(__file__).parent / "exports"
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Workspace.open(tmp_path / "workspace") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    on_server = request.param == "postgresql"
+    address = request.getfixturevalue("postgresql_server").schema() if on_server else None
+    with Workspace.open(tmp_path / "workspace", address) as opened:
         yield Desk(opened.record, now=lambda: 1e9)
 
 
@@ -144,7 +146,7 @@ def test_no_name_and_no_address_is_on_the_record(desk: Desk, tmp_path: Path) -> 
     names = judges(desk)
     assert "label-studio/7" in names
     assert len([one for one in names if one.startswith("label-studio/h-")]) == 1
-    kept = (tmp_path / "workspace" / "kilter.db").read_bytes() + (tmp_path / "workspace" / "kilter.db-wal").read_bytes()
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "workspace").rglob("*") if path.is_file())
     assert b"ann@example.org" not in kept
 
 
