@@ -160,3 +160,18 @@ def test_perfect_agreement_on_few_items_is_not_certain():
 
 def test_raters_are_counted_who_share_an_item():
     assert agreement(Ratings.from_table([[0, 1, None], [0, 0, None], [None, None, 1]])).raters == 2
+
+
+def test_many_items_of_few_kinds_have_the_same_value_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 3, 2500)
+    table = [np.where(rng.random(2500) < 0.8, truth, rng.integers(0, 3, 2500)).tolist() for _ in range(3)]
+    ratings = Ratings.from_table(table)
+    fast = [agreement(ratings, level) for level in ("nominal", "ordinal", "interval")]
+    monkeypatch.setattr("kilter.stats.bootstrap._MANY", 10**9)
+    slow = [agreement(ratings, level) for level in ("nominal", "ordinal", "interval")]
+    for one, other in zip(fast, slow, strict=True):
+        for name in ("alpha", "ac1", "raw"):
+            a, b = getattr(one, name).estimate, getattr(other, name).estimate
+            assert (a.value, a.n, a.method) == (pytest.approx(b.value, abs=1e-12), b.n, b.method)
+            assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.2 * (b.high - b.low))

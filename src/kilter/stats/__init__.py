@@ -8,6 +8,7 @@ the data cannot support is refused with the reason.
 from kilter.stats.aggregate import majority, mean_grades
 from kilter.stats.agreement import (
     Agreement,
+    Level,
     agreement,
     gwet_ac1,
     krippendorff_alpha,
@@ -39,6 +40,7 @@ __all__ = [
     "Finding",
     "Glad",
     "LengthControl",
+    "Level",
     "MarkedText",
     "RankAgreement",
     "Ranking",

@@ -7,13 +7,13 @@ is None with its reason, never 1: raters who all use a single category have show
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from kilter.errors import DataError
-from kilter.stats.bootstrap import REPLICATES, FloatArray, IntArray, Statistic, bootstrap, cluster_codes
+from kilter.stats.bootstrap import REPLICATES, FloatArray, IntArray, Statistic, bootstrap, cluster_codes, kinds
 from kilter.stats.estimate import Estimate, Finding
 from kilter.stats.intervals import rate, wilson
 from kilter.stats.ratings import MISSING, Ratings
@@ -92,12 +92,13 @@ def krippendorff_alpha(
         return Finding(None, "no item was judged by two raters")
     if np.count_nonzero(units.counts.sum(0)) < 2:
         return Finding(None, "all ratings fall into one category, so disagreement by chance cannot occur")
-    statistic = _alpha_statistic(units.counts, _positions(ratings, level), level)
+    alike = units.alike()
+    statistic = _alpha_statistic(alike.counts, _positions(ratings, level), level)
     if np.all(_agreeing_pairs(units.counts) == 1):
         margins = units.counts.sum(0)
         chance = 1 - float((margins * (margins - 1)).sum() / (margins.sum() * (margins.sum() - 1)))
         return Finding.of(lambda: without_disagreement(chance, units.clusters, len(units.counts), f"{level} alpha"))
-    return _resampled(statistic, units, f"{level} alpha", seed, replicates)
+    return _resampled(statistic, alike, f"{level} alpha", seed, replicates)
 
 
 def gwet_ac1(
@@ -114,12 +115,13 @@ def gwet_ac1(
     used = np.flatnonzero(counts.sum(0))
     if len(used) < 2:
         return Finding(None, "all ratings fall into one category, so agreement by chance is not defined")
-    shares = counts[:, used] / counts.sum(1, keepdims=True)
-    agreeing = _agreeing_pairs(counts)[:, None]
-    if np.all(agreeing == 1):
-        mean = shares.mean(0)
+    if np.all(_agreeing_pairs(counts) == 1):
+        mean = (counts[:, used] / counts.sum(1, keepdims=True)).mean(0)
         chance = 1 - float((mean * (1 - mean)).sum() / (len(used) - 1))
         return Finding.of(lambda: without_disagreement(chance, units.clusters, len(counts), "AC1"))
+    alike = units.alike()
+    shares = alike.counts[:, used] / alike.counts.sum(1, keepdims=True)
+    agreeing = _agreeing_pairs(alike.counts)[:, None]
 
     def statistic(weights: FloatArray) -> FloatArray:
         total = weights.sum(1, keepdims=True)
@@ -128,7 +130,7 @@ def gwet_ac1(
         coefficient: FloatArray = (weights @ agreeing / total - chance) / (1 - chance)
         return coefficient
 
-    return _resampled(statistic, units, "AC1", seed, replicates)
+    return _resampled(statistic, alike, "AC1", seed, replicates)
 
 
 def raw_agreement(
@@ -163,12 +165,29 @@ def without_disagreement(chance: float, clusters: int, n: int, name: str) -> Est
 
 @dataclass(frozen=True)
 class _Pairable:
-    """Items that two or more raters judged: `counts` `[items, categories]`, their clusters, and how many raters."""
+    """Items that two or more raters judged: `counts` `[items, categories]`, their clusters, and how many raters.
+
+    Where there are `sizes`, each of the rows stands for so many equal items, each a cluster of its own.
+    """
 
     counts: FloatArray
     codes: IntArray
     clusters: int
     raters: int
+    sizes: FloatArray | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return self.clusters if self.sizes is not None else len(self.counts)
+
+    def alike(self) -> _Pairable:
+        """The same with equal items put together, where that spares work: ten thousand items are few kinds of rows."""
+        found = kinds(self.counts) if self.clusters == len(self.counts) else None
+        if found is None:
+            return self
+        first, sizes = found
+        return replace(self, counts=self.counts[first], codes=np.arange(len(first)), sizes=sizes)
 
 
 def _pairable(ratings: Ratings, clusters: Sequence[Hashable] | None) -> _Pairable:
@@ -239,15 +258,17 @@ def _alpha_statistic(counts: FloatArray, positions: FloatArray, level: Level) ->
 
 
 def _resampled(statistic: Statistic, units: _Pairable, name: str, seed: int, replicates: int) -> Finding:
-    apart = units.clusters == len(units.counts)  # spares a copy of the weights
+    apart = units.clusters == units.items  # spares a copy of the weights
 
     def clustered(weights: FloatArray) -> FloatArray:
         return statistic(weights if apart else weights[:, units.codes])
 
     try:
-        resampled = bootstrap(clustered, units.clusters, seed=seed, replicates=replicates, rows=max(units.counts.shape))
+        resampled = bootstrap(
+            clustered, units.clusters, seed=seed, replicates=replicates, rows=max(units.counts.shape), sizes=units.sizes
+        )
         low, high = resampled.bca()
     except DataError as refusal:
         return Finding(None, str(refusal))
-    method = f"{name}, {resampled.describe('BCa', len(units.counts))} over items"
-    return Finding(Estimate(float(resampled.point[0]), low, high, len(units.counts), method))
+    method = f"{name}, {resampled.describe('BCa', units.items)} over items"
+    return Finding(Estimate(float(resampled.point[0]), low, high, units.items, method))

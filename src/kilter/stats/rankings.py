@@ -56,7 +56,7 @@ def kendall_tau(one: Ranking, other: Ranking) -> float | None:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """`tau`: mean tau-b over pairs of raters of an item; `level` counts pairs without one: one of the two is all level."""
+    """`tau`: mean tau-b over pairs of raters of an item; `level` counts pairs of which one ranks nothing."""
 
     tau: Finding
     items: int
