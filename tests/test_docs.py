@@ -36,14 +36,19 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    return script("make_reference")
 
 
 def test_reference_is_up_to_date(reference: ModuleType) -> None:
@@ -54,11 +59,7 @@ def test_reference_is_up_to_date(reference: ModuleType) -> None:
 
 
 def test_the_tables_of_scale_are_up_to_date() -> None:
-    specification = importlib.util.spec_from_file_location("make_scale", ROOT / "docs" / "make_scale.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = script("make_scale")
     text = module.PAGE.read_text(encoding="utf-8")
     assert text == module.filled(text), "docs/scale.md is out of date; run `make docs`"
     assert text.count("| Llama 3.1 70B |") == 3

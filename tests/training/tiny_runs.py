@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 from kilter.models import Item, LanguageModel, LoraConfig, load
 from kilter.models.scalar import ScalarModel
 from kilter.training import (
+    BestOfNSettings,
     DPOSettings,
+    EnsembleSettings,
     GRPOSettings,
     KTOSettings,
     LoraSettings,
@@ -38,7 +40,9 @@ from kilter.training import (
     make_models,
     optimizer,
     shares,
+    train_best_of_n,
     train_dpo,
+    train_ensemble,
     train_grpo,
     train_kto,
     train_online_dpo,
@@ -167,9 +171,29 @@ def _process(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path,
     return train_process_reward(lm, items, chosen, folder, heldout=items[:2], **hooks)[1]
 
 
+def _best(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    chosen = BestOfNSettings(**settings, rounds=2, samples=6, max_new_tokens=14, batch_size=2, epochs=2)
+    prompts = ["a" * (1 + n) for n in range(5)]
+    return train_best_of_n(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
+
+
+def _ensemble(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    """Reward models that judge as one, and a policy that learns from them, on one trunk."""
+    items = [
+        RankedItem(Item(tokens(n, 3), [tokens(9 * n + k, 4) for k in range(3)]), ((0, 1), (1, 2))) for n in range(6)
+    ]
+    chosen = EnsembleSettings(**settings, members=2, batch_size=3, epochs=STEPS / 2)
+    judge, result = train_ensemble(lm, items, chosen, folder, heldout=items[:2], **hooks)
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    learn = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14)
+    return result | train_grpo(lm, ["a" * (1 + n) for n in range(5)], judge, learn, folder / "policy", **hooks)
+
+
 JOBS: dict[str, Callable[..., Any]] = {
     "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
     "monitored": _monitored, "episodes": _episodes, "online": _online, "process": _process,
+    "best": _best, "ensemble": _ensemble,
 }  # fmt: skip
 
 

@@ -120,10 +120,17 @@ class Rollout:
         return tokens, responses
 
 
-def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings) -> list[Item]:
-    """The longest items that can come of these prompts."""
-    responses = [[0] * settings.longest] * settings.samples
-    return [Item(prompt, responses) for prompt in prompts]
+def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings, context: int) -> list[Item]:
+    """The longest items that can come of these prompts, as token ids that stand for any.
+
+    An episode ends where the context has no room for another reply; a first reply beyond it is for `check_lengths` to
+    refuse.
+    """
+    items = []
+    for prompt in prompts:
+        longest = max(settings.max_new_tokens, min(settings.longest, context - len(prompt)))
+        items.append(Item(prompt, [[0] * longest] * settings.samples))
+    return items
 
 
 def sample_responses(
@@ -141,10 +148,11 @@ def sample_responses(
         seed = derive_seed(settings.seed, "rollout", step)
         drawn = partial(draw, policy.lm, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature)
         responses = play(drawn, seed) if play is not None else drawn(prompts, n=settings.samples, seed=seed)
-    tokens = sum(len(one.tokens) for group in responses for one in group)
-    context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
+    flat = [one for group in responses for one in group]
+    context = sum(map(len, prompts)) / len(prompts) + sum(len(one.tokens) for one in flat) / (2 * len(flat))
+    sampled = sum(len(one.logprobs) for one in flat)  # an episode has tokens of its environment too
     if processes.is_main():  # counts for all
-        loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
+        loop.compute.add(decode_flops(policy.lm, sampled, context), sampled)
     return responses
 
 

@@ -62,6 +62,9 @@ class Part:
 Backward = Callable[[Part], dict[str, float]]
 """Adds the gradient of a part's share of the loss; returns the part's shares of the minibatch's metrics."""
 
+Update = Callable[[int, Sequence[int]], Mapping[str, float]]
+"""One optimizer step: (its number in the run, numbers of the minibatch's items) to metrics."""
+
 
 def improve_by_rollouts(
     loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
@@ -125,17 +128,25 @@ def update_policy(
     Raises:
         TrainingStopped: a metric that is a loss is not finite, or the entropy has collapsed.
     """
-    sums: dict[str, float] = {}
-    updates = list(minibatches(len(rollout.items), settings, step))
-    for number, chosen in updates:
+
+    def improve(number: int, chosen: Sequence[int]) -> dict[str, float]:
         metrics = accumulate(policy, rollout, settings, chosen, loop, backward)
         for name in metrics:
             if name.endswith("loss"):
                 require_finite(name, metrics[name], step)
         if settings.on_policy:
             require_entropy(metrics["entropy"], settings.min_entropy, step)
-        metrics["grad_norm"] = optimizer.step(number)
-        for key, value in metrics.items():
+        return {**metrics, "grad_norm": optimizer.step(number)}
+
+    return over_minibatches(rollout, settings, step, improve)
+
+
+def over_minibatches(rollout: Rollout, settings: RolloutSettings, step: int, update: Update) -> dict[str, float]:
+    """Do `update` for each minibatch of whole prompts; the mean of each metric over them."""
+    sums: dict[str, float] = {}
+    updates = list(minibatches(len(rollout.items), settings, step))
+    for number, chosen in updates:
+        for key, value in update(number, chosen).items():
             sums[key] = sums.get(key, 0.0) + value / len(updates)
     return sums
 

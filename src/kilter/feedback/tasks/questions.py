@@ -126,6 +126,7 @@ class RatingQuestion(_Question):
     """Numbers on a scale, for the item or for each response, in one or several dimensions."""
 
     type: Literal["rating"] = "rating"
+    ask: str = Field("How good is it?", min_length=1, max_length=500, description="The question.")
     dimensions: tuple[str, ...] = Field(("overall",), min_length=1, description="What is rated, one scale each.")
     of: Literal["item", "responses"] = Field("item", description="Rate the item once, or each of its responses.")
     low: int = Field(1, ge=0, le=1, description="Lowest grade.")
@@ -164,6 +165,7 @@ class LabelQuestion(_Question):
     """One of several labels, or any number of them."""
 
     type: Literal["label"] = "label"
+    ask: str = Field("Which label fits?", min_length=1, max_length=500, description="The question.")
     labels: tuple[str, ...] = Field(min_length=2, max_length=40, description="The labels.")
     several: bool = Field(False, description="Whether more than one may hold; none may be chosen then, too.")
 
@@ -185,6 +187,7 @@ class TextQuestion(_Question):
     """A text: a demonstration written anew, a response rewritten, a reason."""
 
     type: Literal["text"] = "text"
+    ask: str = Field("Write the best reply.", min_length=1, max_length=500, description="The question.")
     start: Literal["empty", "response"] = Field("empty", description="Begin with nothing, or rewrite the response.")
     least: int = Field(1, ge=0, description="Fewest characters.")
     most: int = Field(20_000, ge=1, le=200_000, description="Most characters.")

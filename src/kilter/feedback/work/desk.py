@@ -111,6 +111,11 @@ class Desk:
         with self.record.transaction() as transaction:
             transaction.connection.execute(update(tasks).where(tasks.c.name == name).values(open=is_open))
 
+    def is_open(self, name: str) -> bool:
+        """Whether a task hands out items."""
+        with self.record.reading() as connection:
+            return _is_open(connection, name)
+
     def prioritize(self, task: str, priorities: Mapping[str, float]) -> None:
         """Set the priority of items, by the ids of their artifacts; higher ones come first."""
         with self.record.transaction() as transaction:
@@ -233,7 +238,7 @@ def _progress(connection: Connection, task: str) -> Progress:
     states: dict[str, int] = dict(
         connection.execute(
             select(assignments.c.state, func.count()).where(assignments.c.task == task).group_by(assignments.c.state)
-        ).tuples().all()
+        ).all()
     )  # fmt: skip
     raters = connection.execute(
         select(func.count(func.distinct(assignments.c.rater))).where(

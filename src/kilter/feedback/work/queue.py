@@ -106,7 +106,7 @@ def recount(connection: Connection, numbers: Iterable[int]) -> None:
             connection.execute(
                 select(assignments.c.state, func.count()).where(assignments.c.item == number)
                 .group_by(assignments.c.state)
-            ).tuples().all()
+            ).all()
         )  # fmt: skip
         taken, held = states.get(SUBMITTED, 0), states.get(HELD, 0)
         room = (items.c.wanted.is_(None)) | (items.c.wanted > taken + held)

@@ -56,7 +56,7 @@ def results(connection: Connection, task: str) -> list[Result]:
         .where(assignments.c.task == task, assignments.c.state == SUBMITTED)
         .order_by(assignments.c.submitted, assignments.c.id)
     )
-    work = [(json.loads(one), submitted, content) for one, submitted, content in connection.execute(query).tuples()]
+    work = [(json.loads(one), submitted, content) for one, submitted, content in connection.execute(query)]
     judged = select(Judgment.table).join(items, items.c.artifact == Judgment.table.c.target).where(items.c.task == task)
     rows = {row["id"]: Judgment.from_stored(row) for row in connection.execute(judged).mappings()}
     contents = {content: TaskItem.from_json(json.loads(content)) for _, _, content in work}

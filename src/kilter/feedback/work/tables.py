@@ -52,8 +52,10 @@ items = Table(
     Column("priority", Double, nullable=False),
     Column("place", BigInteger, nullable=False),  # order among equal priorities
     UniqueConstraint("task", "artifact"),
-    Index("work_items_next", "task", "use", "free", "priority", "place"),
 )
+Index(
+    "work_items_next", items.c.task, items.c.use, items.c.free, items.c.priority.desc(), items.c.place, items.c.id
+)  # in the very order in which items are handed out: the first free one is found without sorting
 
 assignments = Table(
     "work_assignments",
