@@ -149,6 +149,17 @@ def test_strengths_from_rankings_resample_whole_items():
     assert "60 clusters" in found.fit.strengths[0].method
 
 
+def test_items_of_one_prompt_are_resampled_together():
+    task = task_of({"type": "comparison", "name": "better", "tie": False})
+    prompts = [({"role": "user", "content": f"Q{n // 3}"},) for n in range(60)]
+    work = [
+        TaskItem(prompt, one.responses, meta=one.meta) for prompt, one in zip(prompts, comparisons(60), strict=True)
+    ]
+    found = source_strengths(task, on_paper(task, work, CROWD[:2]), "better", replicates=100)
+    assert "20 clusters" in found.fit.strengths[0].method
+    assert "20 clusters" in found.win_rates["sft"].method
+
+
 @pytest.mark.parametrize(
     ("models", "reason"),
     [(None, "no answer to 'better' compares two models"), ([["a", "b"], ["c", "d"]], "2 groups that never meet")],

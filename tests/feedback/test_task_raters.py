@@ -111,7 +111,7 @@ def test_agreement_with_the_others_follows_from_accuracy() -> None:
     for one, p, others in (("r0", 0.9, (0.8, 0.7)), ("r2", 0.7, (0.9, 0.8))):
         expected = np.mean([p * q + (1 - p) * (1 - q) for q in others])
         assert value(named(found, one).others).value == pytest.approx(expected, abs=0.03)
-    assert named(found, "r0").confusion == ()  # refits 0 leaves them out
+    assert named(found, "r0").confusion == ()
 
 
 def test_recovers_confusion_of_labels_and_leniency_of_grades() -> None:
@@ -159,21 +159,6 @@ def test_gold_is_for_accuracy_alone_and_training_for_nothing(found: TaskRaters, 
         )
         assert one.gold.reason == "no gold item was judged"
         assert one.gold_change.drift is None
-
-
-def test_what_a_rater_may_see_of_themselves(found: TaskRaters) -> None:
-    rater = named(found, "usual-1")
-    shown = rater.as_dict_for_themselves()
-    assert shown.keys().isdisjoint({"gold_items", "gold_change", "confusion", "ability", "notes"})
-    assert shown["pace"].keys() == {"seconds", "per_hour", "quartiles"}
-    assert shown["gold"]["n"] == 80
-    task = task_of(COMPARISON)
-    few = on_paper(task, [*comparisons(5), *with_use(comparisons(27, 1), "gold")], CROWD[:1])
-    alone = task_raters(task, few).raters[0]
-    assert value(alone.gold).n == 27
-    assert alone.as_dict_for_themselves()["gold"]["n"] == 20  # the 21st to 27th cannot be told from its changes
-    fewer = on_paper(task, [*comparisons(5), *with_use(comparisons(19, 1), "gold")], CROWD[:1])
-    assert "from 20 checks on" in task_raters(task, fewer).raters[0].as_dict_for_themselves()["gold"]["refused"]
 
 
 def test_one_rater_alone_gets_reasons_instead_of_numbers() -> None:

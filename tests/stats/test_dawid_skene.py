@@ -118,3 +118,13 @@ def test_says_when_it_does_not_converge():
     ratings, _, _ = pool(np.random.default_rng(4), 200, [0.8, 0.6, 0.5], 3)
     with pytest.raises(DataError, match="did not converge in 2"):
         dawid_skene(ratings, max_iterations=2)
+
+
+def test_parts_of_one_item_are_resampled_together():
+    ratings, _, _ = pool(np.random.default_rng(6), 150, [0.9, 0.8, 0.75, 0.7], 4)
+    copies = Ratings(ratings.raters, tuple(range(600)), ratings.categories, np.tile(ratings.codes, 4))
+    fit = dawid_skene(copies)
+    alone = confusion_intervals(copies, fit, replicates=60)
+    together = confusion_intervals(copies, fit, list(range(150)) * 4, replicates=60)
+    widths = [np.mean([one.high - one.low for one in found.accuracy]) for found in (alone, together)]
+    assert widths[1] > 1.5 * widths[0]

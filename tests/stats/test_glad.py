@@ -116,3 +116,12 @@ def test_says_when_it_does_not_converge():
     *_, ratings, _ = crowd(np.random.default_rng(7), 6, 100, 2, 4)
     with pytest.raises(DataError, match="did not converge in 1 "):
         glad(ratings, max_iterations=1)
+
+
+def test_parts_of_one_item_are_not_independent():
+    *_, ratings, _ = crowd(np.random.default_rng(8), 8, 60, 2, 5)
+    copies = Ratings(ratings.raters, tuple(range(240)), ratings.categories, np.tile(ratings.codes, 4))
+    alone, together = glad(copies), glad(copies, list(range(60)) * 4)
+    for one, other in zip(alone.ability, together.ability, strict=True):
+        assert other.value == one.value
+        assert other.high - other.low > 1.5 * (one.high - one.low)

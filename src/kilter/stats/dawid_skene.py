@@ -7,7 +7,7 @@ Appl. Statist. 28 (1979), pp. 20-28. Items are independent, and so are raters gi
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from kilter.errors import DataError
 from kilter.stats.aggregate import majority
-from kilter.stats.bootstrap import CONFIDENCE, FloatArray
+from kilter.stats.bootstrap import CONFIDENCE, FloatArray, cluster_codes
 from kilter.stats.estimate import Estimate
 from kilter.stats.ratings import MISSING, Ratings
 
@@ -76,18 +76,26 @@ def dawid_skene(ratings: Ratings, *, max_iterations: int = 5000, tolerance: floa
 
 
 def confusion_intervals(
-    ratings: Ratings, fit: DawidSkene, *, seed: int = 0, replicates: int = REFITS
+    ratings: Ratings,
+    fit: DawidSkene,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    seed: int = 0,
+    replicates: int = REFITS,
 ) -> ConfusionIntervals:
     """Resample the items, fit again from where `fit` ended, and take percentiles of what comes out.
+
+    `clusters` names for each item what it is a part of, where it is one: those are resampled then.
 
     Raises `DataError` when a refit does not converge.
     """
     said = _Said.of(ratings)
     rng = np.random.default_rng(seed)
-    even = np.full(said.items, 1 / said.items)
+    codes, count = cluster_codes(clusters, said.items)
+    even = np.full(count, 1 / count)
     accuracies, confusions = [], []
     for _ in range(replicates):
-        weights = rng.multinomial(said.items, even).astype(np.float64)
+        weights = rng.multinomial(count, even).astype(np.float64)[codes]
         again = _iterate(said, weights, fit.posteriors, fit.categories, 5000, _ROUGH)
         accuracies.append(again.accuracy())
         confusions.append(again.confusion)
@@ -95,7 +103,7 @@ def confusion_intervals(
     low, high = np.quantile(np.array(confusions), tails, axis=0)
     bounds = np.quantile(np.array(accuracies), tails, axis=0)
     judged = (ratings.codes != MISSING).sum(1)
-    method = f"Dawid-Skene, bootstrap of {said.items} items, percentile, {replicates} replicates"
+    method = f"Dawid-Skene, bootstrap of {count} items, percentile, {replicates} replicates"
     accuracy = tuple(
         Estimate(float(value), float(least), float(most), int(n), method)
         for value, least, most, n in zip(fit.accuracy(), *bounds, judged, strict=True)

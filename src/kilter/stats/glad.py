@@ -20,7 +20,7 @@ abilities and the prevalence, by L-BFGS with the exact gradient (which is EM's e
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ from scipy.stats import norm
 
 from kilter.errors import DataError
 from kilter.stats.aggregate import majority
-from kilter.stats.bootstrap import CONFIDENCE, FloatArray, IntArray
+from kilter.stats.bootstrap import CONFIDENCE, FloatArray, IntArray, cluster_codes
 from kilter.stats.dawid_skene import SMOOTHING, require_identifiable
 from kilter.stats.estimate import Estimate
 from kilter.stats.ratings import Ratings
@@ -58,12 +58,14 @@ class Glad:
     log_posterior: float
 
 
-def glad(ratings: Ratings, *, max_iterations: int = 1000) -> Glad:
+def glad(ratings: Ratings, clusters: Sequence[Hashable] | None = None, *, max_iterations: int = 1000) -> Glad:
     """Estimate truth, ability and difficulty together, from the majority on, which fixes the names of the categories.
 
-    Intervals of abilities are Laplace's, the information estimated from the items' scores (so items, not ratings, are
-    what is independent). Raises `DataError` when the model is not identifiable (fewer than three raters, one category,
-    no item with two ratings) or the climb does not end.
+    Intervals of abilities are normal, the information estimated from the items' scores: items, not ratings, are what
+    is independent; or `clusters`, named for each item, where items are parts of something.
+
+    Raises `DataError` when the model is not identifiable (fewer than three raters, one category, no item with two
+    ratings) or the climb does not end.
     """
     require_identifiable(ratings, "GLAD")
     hill = _Hill.of(ratings)
@@ -81,7 +83,7 @@ def glad(ratings: Ratings, *, max_iterations: int = 1000) -> Glad:
     mean = nodes @ eases
     spread = np.sqrt(np.maximum(nodes @ eases**2 - mean**2, 0))
     return Glad(
-        ratings.categories, joint.sum(2), prevalence, hill.intervals(ability, joint), np.exp(-mean), spread,
+        ratings.categories, joint.sum(2), prevalence, hill.intervals(ability, joint, clusters), np.exp(-mean), spread,
         -float(found.fun),
     )  # fmt: skip
 
@@ -152,14 +154,26 @@ class _Hill:
         right: FloatArray = np.exp(x - np.logaddexp(x, np.log(self.categories - 1)))
         return right
 
-    def intervals(self, ability: FloatArray, joint: FloatArray) -> tuple[Estimate, ...]:
-        """Abilities with normal intervals, from the outer product of the items' scores and the prior's information."""
+    def intervals(
+        self, ability: FloatArray, joint: FloatArray, clusters: Sequence[Hashable] | None
+    ) -> tuple[Estimate, ...]:
+        """Abilities with normal intervals, from the sandwich of the items' and the clusters' score products.
+
+        Without clusters the two are one, and the sandwich is the inverse of the information.
+        """
+        codes, count = cluster_codes(clusters, self.items)
         surplus = joint[self.item, self.category] - joint.sum(1)[self.item] * self._right(ability)[self.rater]
-        scores = csr_matrix((surplus @ np.exp(self.nodes), (self.item, self.rater)), (self.items, self.raters))
-        information = (scores.T @ scores).toarray() + np.eye(self.raters)
-        half = norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(np.diag(np.linalg.inv(information)))
+        scores = surplus @ np.exp(self.nodes)
+        bread, filling = (
+            csr_matrix((scores, (rows[self.item], self.rater)), (number, self.raters))
+            for rows, number in ((np.arange(self.items), self.items), (codes, count))
+        )
+        prior = np.eye(self.raters)
+        inverse = np.linalg.inv((bread.T @ bread).toarray() + prior)
+        covariance = inverse @ ((filling.T @ filling).toarray() + prior) @ inverse
+        half = norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(np.diag(covariance))
         judged = np.bincount(self.rater, minlength=self.raters)
-        method = f"GLAD, normal interval from the scores of {self.items} items"
+        method = f"GLAD, normal interval from the scores of {count} items"
         return tuple(
             Estimate(float(value), float(value - wide), float(value + wide), int(n), method)
             for value, wide, n in zip(ability, half, judged, strict=True)

@@ -8,6 +8,7 @@ from kilter.feedback.quality.agreement import AspectAgreement, TaskAgreement, ta
 from kilter.feedback.quality.aspects import Aspect, aspects
 from kilter.feedback.quality.basis import Basis
 from kilter.feedback.quality.disagreements import Disagreement, TaskDisagreements, task_disagreements
+from kilter.feedback.quality.own import OwnQuality, own_quality
 from kilter.feedback.quality.pace import Pace
 from kilter.feedback.quality.passages import Passage
 from kilter.feedback.quality.rater import Change, Confusion, RaterQuality
@@ -22,6 +23,7 @@ __all__ = [
     "Change",
     "Confusion",
     "Disagreement",
+    "OwnQuality",
     "Pace",
     "Passage",
     "RaterQuality",
@@ -32,6 +34,7 @@ __all__ = [
     "TaskRaters",
     "Verdict",
     "aspects",
+    "own_quality",
     "source_strengths",
     "task_aggregate",
     "task_agreement",

@@ -40,12 +40,9 @@ def shares_with_others(aspects: Sequence[Aspect]) -> dict[str, list[tuple[str, f
     }
 
 
-def leniency(aspect: Aspect, *, seed: int, replicates: int) -> dict[str, Finding]:
-    """By judge, how much higher their grades are than the mean of the others' grades of the same things.
-
-    In grades, with items resampled; for aspects with a scale that are compared.
-    """
-    gaps: dict[str, list[tuple[float, str]]] = {}
+def gaps_to_others(aspect: Aspect) -> dict[str, list[tuple[str, float]]]:
+    """By judge, for each grade: its item, and how far it is above the mean of the others' grades of the same thing."""
+    gaps: dict[str, list[tuple[str, float]]] = {}
     sums: dict[tuple[str, Part], float] = {}
     counts = _counts(aspect)
     for one in aspect.said:
@@ -54,8 +51,17 @@ def leniency(aspect: Aspect, *, seed: int, replicates: int) -> dict[str, Finding
         others = counts[one.thing].total() - 1
         if others:
             mean = (sums[one.thing] - _grade(one.value)) / others
-            gaps.setdefault(one.judge, []).append((_grade(one.value) - mean, one.artifact))
-    return {judge: _mean_gap(found, seed, replicates) for judge, found in gaps.items()}
+            gaps.setdefault(one.judge, []).append((one.artifact, _grade(one.value) - mean))
+    return gaps
+
+
+def leniency(gaps: Sequence[tuple[str, float]], *, seed: int, replicates: int) -> Finding:
+    """Mean of one rater's gaps, in grades, with items resampled."""
+    items, values = [item for item, _ in gaps], [gap for _, gap in gaps]
+    if np.ptp(values) == 0:
+        why = f"all {len(values)} grades are {values[0]:g} above the others', which tells no spread"
+        return Finding(None, why)
+    return Finding.of(lambda: bootstrap_mean(values, items, seed=seed, replicates=replicates))
 
 
 def position_bias(task: Task, results: Sequence[Result], *, seed: int, replicates: int) -> Finding:
@@ -106,12 +112,3 @@ def _counts(aspect: Aspect) -> Mapping[tuple[str, Part], Counter[Hashable]]:
 
 def _grade(value: Hashable) -> float:
     return float(value)  # type: ignore[arg-type]  # of an aspect with a scale
-
-
-def _mean_gap(gaps: Sequence[tuple[float, str]], seed: int, replicates: int) -> Finding:
-    values = [gap for gap, _ in gaps]
-    if np.ptp(values) == 0:
-        return Finding(
-            None, f"all {len(values)} grades differ by {values[0]:g} from the others', which tells no spread"
-        )
-    return Finding.of(lambda: bootstrap_mean(values, [item for _, item in gaps], seed=seed, replicates=replicates))

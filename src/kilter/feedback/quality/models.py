@@ -40,7 +40,7 @@ class Fits:
         if self.aspect.scale is not None:
             return GRADED
         try:
-            return glad(self.ratings)
+            return glad(self.ratings, self.aspect.clusters(self.ratings))
         except DataError as refusal:
             return str(refusal)
 

@@ -65,7 +65,6 @@ class RaterQuality:
         items, judgments: of work; `gold_items` beside.
         first, last: when the first and the last was submitted, in seconds since 1970.
         gold: accuracy on gold items; an item with several questions counts by the share answered right.
-        gold_shown: the same over the first 20, 30, ... of them, which may be shown to the rater.
         others: share of the other raters' answers that are the same, averaged over items.
         leniency: grades above the others' mean, by aspect.
         position: share of choices that fell on the first place.
@@ -84,7 +83,6 @@ class RaterQuality:
     last: float
     pace: Pace
     gold: Finding
-    gold_shown: Finding
     others: Finding
     leniency: dict[str, Finding]
     position: Finding
@@ -111,10 +109,3 @@ class RaterQuality:
             "ability": {name: one.as_dict() for name, one in self.ability.items()},
             "notes": list(self.notes),
         }
-
-    def as_dict_for_themselves(self) -> dict[str, Any]:
-        """As JSON that the rater may see: nothing that tells a gold item, another's answer or what is watched."""
-        hidden = ("gold_items", "gold_change", "confusion", "ability", "notes")
-        shown = {name: one for name, one in self.as_dict().items() if name not in hidden}
-        shown["pace"] = {name: one for name, one in shown["pace"].items() if name not in ("quick", "quick_below")}
-        return {**shown, "gold": self.gold_shown.as_dict()}

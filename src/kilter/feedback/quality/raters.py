@@ -9,7 +9,7 @@ from typing import Any
 from kilter.feedback.quality.aspects import Aspect, aspects, of_use
 from kilter.feedback.quality.basis import Basis, basis, require_work
 from kilter.feedback.quality.gold import gold_scores
-from kilter.feedback.quality.habits import ALONE, leniency, position_bias, shares_with_others
+from kilter.feedback.quality.habits import ALONE, gaps_to_others, leniency, position_bias, shares_with_others
 from kilter.feedback.quality.models import Fits
 from kilter.feedback.quality.notes import notes
 from kilter.feedback.quality.pace import pace, quick_below, seconds_per_item
@@ -32,9 +32,6 @@ REPLICATES = 500
 
 REFITS = 100
 """Bootstrap replicates of Dawid and Skene's model."""
-
-GOLD_SHOWN = 10
-"""A rater's own page counts gold items by so many, so that no single one can be told from the others."""
 
 NO_GOLD = Finding(None, "no gold item was judged")
 
@@ -82,8 +79,8 @@ def task_raters(
 ) -> TaskRaters:
     """Every rater of a task, from its work items; accuracy from its gold items.
 
-    `only` measures one rater, against all; who has judged no work item is not among them. `refits` 0 leaves Dawid and
-    Skene's confusion matrices out, which take longest. Raises `DataError` where nothing was judged yet.
+    `only` measures one rater, against all; who has judged no work item is not among them. `refits` 0 leaves the
+    models of who is right out, which take longest. Raises `DataError` where nothing was judged yet.
     """
     work = require_work(task, results)
     crowd = _Crowd(task, work, of_use(results, "gold"), asides, seed, replicates)
@@ -114,7 +111,7 @@ class _Crowd:
         self.aspects = aspects(task, work)
         self.shares = shares_with_others(self.aspects)
         graded = [one for one in self.aspects if one.scale is not None and one.compared and one.main]
-        self.leniency = {one.title: leniency(one, **self.options) for one in graded}
+        self.gaps = {one.title: gaps_to_others(one) for one in graded}
         self.times = {judge: seconds_per_item(own) for judge, own in self.work.items()}
         self.quick_below = quick_below(self.times)
         items = {judge: len({one.artifact for one in own}) for judge, own in self.work.items()}
@@ -124,8 +121,6 @@ class _Crowd:
         """One rater, without what the models say."""
         own, gold, shares = self.work[judge], self.gold.get(judge, []), self.shares.get(judge, [])
         scores, seconds = [score for _, score in gold], self.times[judge]
-        enough = len(gold) // GOLD_SHOWN * GOLD_SHOWN
-        few = Finding(None, f"shown from {2 * GOLD_SHOWN} checks on")
         return RaterQuality(
             judge=judge,
             simulated=own[0].judgment.principal == "simulated",
@@ -136,11 +131,10 @@ class _Crowd:
             last=max(one.submitted for one in own),
             pace=pace(seconds, self.quick_below, **self.options),
             gold=_rate([(score, item) for item, score in gold], NO_GOLD, self),
-            gold_shown=_rate([(score, item) for item, score in gold[:enough]], few, self)
-            if enough >= 2 * GOLD_SHOWN
-            else few,
             others=_rate([(share, item) for item, share in shares], ALONE, self),
-            leniency={title: found[judge] for title, found in self.leniency.items() if judge in found},
+            leniency={
+                title: leniency(gaps[judge], **self.options) for title, gaps in self.gaps.items() if judge in gaps
+            },
             position=position_bias(self.task, own, **self.options),
             gold_change=Change.of(lambda: drift_of_rate(scores, **self.options)),
             others_change=Change.of(lambda: drift_of_rate([share for _, share in shares], **self.options)),
@@ -179,11 +173,11 @@ def _models(
     confusion: dict[str, tuple[Confusion, ...]] = {}
     ability: dict[str, dict[str, Estimate]] = {}
     refused: dict[str, str] = {}
-    for fits in (Fits(one) for one in found if one.main):
+    for fits in (Fits(one) for one in found if one.main and refits):
         title, ratings = fits.aspect.title, fits.ratings
-        if refits and fits.dawid_skene_refused:
+        if fits.dawid_skene_refused:
             refused[f"Dawid-Skene of {title}"] = fits.dawid_skene_refused
-        elif refits:
+        else:
             for judge, one in _confusion(fits, seed, refits).items():
                 confusion[judge] = (*confusion.get(judge, ()), one)
         if fits.glad is None:
@@ -197,8 +191,9 @@ def _models(
 def _confusion(fits: Fits, seed: int, refits: int) -> dict[str, Confusion]:
     fit = fits.dawid_skene
     assert fit is not None  # the caller has looked
-    sure = confusion_intervals(fits.ratings, fit, seed=seed, replicates=refits)
     aspect = fits.aspect
+    clusters = aspect.clusters(fits.ratings)
+    sure = confusion_intervals(fits.ratings, fit, clusters, seed=seed, replicates=refits)
     return {
         str(judge): Confusion(
             aspect.question, aspect.name, fit.categories, _rows(fit.confusion[row]), _rows(sure.low[row]),

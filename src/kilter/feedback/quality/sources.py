@@ -6,6 +6,7 @@ responses' order, such as {"models": ["sft", "ppo"]}. Raters never see it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class _Game:
     first: str
     second: str
     outcome: float
-    artifact: str
+    prompt: str
     side: int | None
 
 
@@ -61,8 +62,9 @@ def source_strengths(
 ) -> SourceStrengths:
     """Fit the models' strengths to the answers of a comparison or ranking question, on work items.
 
-    Pairs of a ranking count as comparisons; items are resampled whole. Raises `DataError` where no item names its
-    models, or the comparisons do not connect them.
+    Pairs of a ranking count as comparisons; prompts are resampled with all that was said of their responses.
+
+    Raises `DataError` where no item names its models, or the comparisons do not connect them.
     """
     answers = [one for one in of_use(results, "work") if one.question == question]
     left_out: dict[str, int] = {}
@@ -81,7 +83,7 @@ def source_strengths(
             f"Strengths are refused: no answer to '{question}' compares two models. Give the items' meta the names of "
             f'the models in the order of the responses, such as {{"{MODELS}": ["sft", "ppo"]}}; raters never see it.'
         )
-    clusters = [game.artifact for game in games]
+    clusters = [game.prompt for game in games]
     known = all(game.side is not None for game in games) and task.blind
     sides = [int(game.side or 0) for game in games] if known else None
     fit = bradley_terry(
@@ -105,6 +107,7 @@ def _why_unusable(item: TaskItem) -> str | None:
 
 def _games(result: Result) -> list[_Game]:
     names, shown = result.item.meta[MODELS], result.judgment.side_shown
+    prompt = json.dumps(result.item.prompt) if result.item.prompt else result.artifact
     if isinstance(result.value, list):
         outcomes = ranking_pairs(result.value)
     else:
@@ -112,7 +115,7 @@ def _games(result: Result) -> list[_Game]:
         outcomes = [(0, 1, 0.5 if side in (TIE, BOTH_BAD) else float(side == 0))]
     return [
         _Game(
-            names[i], names[j], outcome, result.artifact,
+            names[i], names[j], outcome, prompt,
             None if shown is None else int(shown.index(i) > shown.index(j)),
         )
         for i, j, outcome in outcomes
@@ -122,4 +125,4 @@ def _games(result: Result) -> list[_Game]:
 def _win_rate(games: Sequence[_Game], name: str, seed: int, replicates: int) -> Estimate:
     own = [game for game in games if name in (game.first, game.second)]
     won = [game.outcome if game.first == name else 1 - game.outcome for game in own]
-    return rate(won, [game.artifact for game in own], seed=seed, replicates=replicates)
+    return rate(won, [game.prompt for game in own], seed=seed, replicates=replicates)

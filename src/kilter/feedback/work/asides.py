@@ -51,7 +51,7 @@ def asides(connection: Connection, task: str) -> list[Aside]:
         .where(columns.task == task, columns.state.in_([SKIPPED, FLAGGED]), columns.judgments.is_not(None))
         .order_by(columns.submitted, columns.id)
     )
-    rows = [(*json.loads(one).values(), *rest) for one, *rest in connection.execute(query).tuples()]
+    rows = [(*json.loads(one).values(), *rest) for one, *rest in connection.execute(query)]
     judged = select(Judgment.table).join(items, items.c.artifact == Judgment.table.c.target).where(items.c.task == task)
     notes = {row["id"]: Judgment.from_stored(row) for row in connection.execute(judged).mappings()}
     return [
