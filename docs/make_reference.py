@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made from the code by docs/make_reference.py: change the code, then run `make docs`. -->\n"
 
 ROOMS = (
+    "web",
     "recipes",
     "recipes.report",
     "serving",
@@ -26,9 +27,10 @@ ROOMS = (
     "training",
     "judges",
     "feedback",
-    "feedback.quality",
-    "feedback.work",
+    "feedback.accounts",
     "feedback.tasks",
+    "feedback.work",
+    "feedback.quality",
     "testbeds.instructions",
     "testbeds.plain_text",
     "models",

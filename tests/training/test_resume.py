@@ -105,6 +105,9 @@ KILLS = {
         ("saving", 1),
     ],
     "ppo_full": [("rollout", 2), ("update", 3), ("sampling", 60)],
+    "sft_upper": [("update", 2)],
+    "dpo_upper": [("update", 1), ("checkpoint", 2)],
+    "ppo_upper": [("update", 3), ("saving", 1)],
 }  # fmt: skip
 
 

@@ -57,8 +57,8 @@ LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
 ALGORITHMS = (
-    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "monitored", "episodes", "online", "ppo",
-    "ppo_full",
+    "sft", "sft_full", "sft_upper", "reward", "reward_upper", "process", "dpo", "dpo_upper", "kto", "kto_upper", "grpo",
+    "grpo_full", "grpo_upper", "monitored", "episodes", "online", "ppo", "ppo_full", "ppo_upper",
 )  # fmt: skip
 
 
@@ -70,12 +70,16 @@ def tokens(seed: int, length: int) -> list[int]:
 def run(algorithm: str, base: Path, folder: Path, *, seed: int = 4, **hooks: Any) -> dict[str, Any]:
     """Train a fresh copy of `base` with `algorithm` for four steps into `folder`, with a checkpoint after each.
 
-    `algorithm` alone trains adapters, with `_full` every weight in bfloat16, with `_float` every weight in float32.
+    `algorithm` alone trains adapters, with `_upper` those of the upper layer, with `_full` every weight in bfloat16,
+    with `_float` every weight in float32.
     """
     # A clock that stands still, as far as the loop can tell: every step is worth a checkpoint.
     loops.time = SimpleNamespace(monotonic=lambda: 0.0)  # type: ignore[attr-defined]
     name, _, full = algorithm.partition("_")
-    settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if full else {"lr": 0.01})}
+    whole = full in ("full", "float")
+    settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if whole else {"lr": 0.01})}
+    if full == "upper":
+        settings["lora"] = LORA.model_copy(update={"first_layer": 1})
     lm = load(base, dtype="bfloat16" if full == "full" else "float32")
     result: dict[str, Any] = JOBS[name](lm, base, settings, folder, hooks)
     return result

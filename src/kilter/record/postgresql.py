@@ -15,7 +15,15 @@ from kilter.record import engine
 from kilter.record.tables import metadata
 
 CONNECTIONS = 20  # of one process at most: a server has a hundred by default, for everyone
-CONNECT_SECONDS = 10
+_CONNECTION: Mapping[str, Any] = {
+    "application_name": "kilter",
+    "connect_timeout": 10,
+    # A server that vanished without a word is noticed within a minute, not after the system's two hours.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 _LOCK_CLASS = 0x4B494C54  # "KILT": the advisory locks of other programs in the same database are others
 _GUARD = """
 CREATE OR REPLACE FUNCTION kilter_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -37,7 +45,7 @@ SELECT set_config('lock_timeout', :milliseconds, true),
        pg_advisory_xact_lock(:lock_class, hashtext(coalesce(current_schema(), '')))
 """)
 _TRIGGERS = text("""
-SELECT tgrelid::regclass::text, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+SELECT relname, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE relnamespace = current_schema()::regnamespace AND tgenabled = 'A'
 """)
 
@@ -56,13 +64,14 @@ class PostgreSQL:
     def __init__(self, address: str) -> None:
         url = read_address(address)
         self.where = shown(url)
-        defaults = {"connect_timeout": CONNECT_SECONDS, "application_name": "kilter"}
-        arguments = {name: value for name, value in defaults.items() if name not in url.query}
+        arguments = {name: value for name, value in _CONNECTION.items() if name not in url.query}
         try:
             self.engine = create_engine(
                 url, connect_args={**arguments, "client_encoding": "utf8"}, use_native_hstore=False,
                 pool_size=5, max_overflow=CONNECTIONS - 5, pool_timeout=engine.BUSY_SECONDS,
             )  # fmt: skip
+        except ArgumentError:
+            raise SettingsError(f"The address of the database cannot be read. {_FORM}") from None
         except ImportError:
             raise SettingsError(
                 f"The record at {self.where} needs psycopg, which is not installed. Install it with "
@@ -116,7 +125,8 @@ class PostgreSQL:
             if code.startswith(codes):
                 return kind(f"{problem} {remedy}")
         if not code:
-            return StorageError(f"{problem} {_connection_remedy(said)}")
+            kind, remedy = _without_code(said)
+            return kind(f"{problem} {remedy}")
         return RecordError(
             f"{problem} Run 'kilter record verify' to see what is damaged, and restore the database from a backup if "
             "it cannot be read at all."
@@ -181,31 +191,48 @@ _REMEDIES: tuple[tuple[tuple[str, ...], type[KilterError], str], ...] = (
     (("3F000",), StorageError, "The schema is not there: create it, or name another one in the address."),
     (("53",), StorageError, "The server is short of memory or connections: try again later, or give it more."),
     (("58", "F0"), StorageError, "The server's disk or files fail: look into its log."),
+    (("57014",), StorageError, "The server ended what took it too long: let it have a longer statement_timeout."),
     (("08", "57", "25P03"), StorageError, _LOST),
     (("23001",), RecordError, "The record is append-only: add a new row that supersedes the old one."),
     (("54000",), DataError, "A kind or a judge's name can have about 2,000 bytes in PostgreSQL: shorten it."),
     (("22",), DataError, "PostgreSQL cannot keep such a value. Nothing was recorded."),
 )
 # The driver gives no code when there is no connection; a server that speaks another language gets the last one.
-_CONNECTION_REMEDIES = (
-    (("too many", "remaining connection"), "Wait until others have ended, or give the server more connections."),
+_WITHOUT_CODE: tuple[tuple[tuple[str, ...], type[KilterError], str], ...] = (
+    (
+        ("too many", "remaining connection"),
+        StorageError,
+        "Wait until others have ended, or give the server more connections.",
+    ),
     (
         ("password", "authentication", "pg_hba", "role "),
+        StorageError,
         "The server does not let this user in: check user and password. A password may also stand in ~/.pgpass.",
     ),
-    (("database ",), "Check the name, or create it on the server: createdb --encoding=UTF8 --template=template0 NAME."),
-    (("starting up", "shutting down", "recovery"), "Wait until the server is up, and run the command again."),
-    (("closed the connection", "terminat", "lost", "SSL SYSCALL", "the connection is closed"), _LOST),
-    (("invalid connection option",), "Take that option out of the address of the database."),
-    (("NUL",), "PostgreSQL has no text with a NUL character."),
+    (
+        ("database ",),
+        StorageError,
+        "Check the name, or create it on the server: createdb --encoding=UTF8 --template=template0 NAME.",
+    ),
+    (
+        ("starting up", "shutting down", "recovery"),
+        StorageError,
+        "Wait until the server is up, and run the command again.",
+    ),
+    (("closed the connection", "terminat", "lost", "SSL SYSCALL", "connection is closed"), StorageError, _LOST),
+    (("invalid connection option",), SettingsError, "Take that option out of the address of the database."),
+    (("NUL",), DataError, "PostgreSQL has no text with a NUL character."),
+)
+_UNREACHED = (
+    "Check that the server runs, that this machine reaches it, and the address in --database or KILTER_DATABASE."
 )
 
 
-def _connection_remedy(said: str) -> str:
-    for words, remedy in _CONNECTION_REMEDIES:
+def _without_code(said: str) -> tuple[type[KilterError], str]:
+    for words, kind, remedy in _WITHOUT_CODE:
         if any(word in said for word in words):
-            return remedy
-    return "Check that the server runs, that this machine reaches it, and the address in --database or KILTER_DATABASE."
+            return kind, remedy
+    return StorageError, _UNREACHED
 
 
 def _guard_name(table: Table) -> str:
@@ -214,7 +241,7 @@ def _guard_name(table: Table) -> str:
 
 def _forget_read_only(connection: Any, record: Any) -> None:
     # SQLAlchemy leaves a connection that has read at "read write", which would overrule what the server has by default.
-    if connection is not None:
+    if connection is not None and not connection.closed:
         connection.read_only = None
 
 

@@ -407,9 +407,11 @@ class Record:
         references: Iterable[tuple[type[Row], str]] = (),
     ) -> list[str]:
         bodies.write_large(self.blobs, contents)
+        ids = [row.id for row in rows]  # hashed before the lock is taken: others need not wait for that
         with self._database.writing() as connection:
             bodies.write_small(connection, contents)
-            return _append(connection, rows, references)
+            _append(connection, rows, references)
+        return ids
 
     def _select(self, row_type: type[queries.R], **columns: str | None) -> list[queries.R]:
         conditions = [row_type.table.c[name] == value for name, value in columns.items() if value is not None]

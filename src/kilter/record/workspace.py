@@ -83,7 +83,7 @@ def _may_create(root: Path, address: str | None, create: bool) -> bool:
             raise RecordError(
                 f"The workspace {root} is in use, but it has no {DATABASE}. If its rows are in PostgreSQL, name "
                 f"the database with --database or the variable KILTER_DATABASE; if {DATABASE} was lost, restore it "
-                "from a backup; for a new record choose another folder with --workspace."
+                "from a backup; for a new record choose another folder with --workspace, or remove blobs/ as well."
             )
     elif file.is_file():
         raise RecordError(

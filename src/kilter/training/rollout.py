@@ -156,9 +156,13 @@ def sample_responses(
     return responses
 
 
-def _item(prompt: Sequence[int], group: Sequence[Response]) -> Item:
-    learn = [one.learn for one in group if isinstance(one, Episode)]
-    return Item(prompt, [one.tokens for one in group], learn or None)
+def sampled_items(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Response]]) -> list[Item]:
+    """Each prompt with its responses."""
+    items = []
+    for prompt, group in zip(prompts, responses, strict=True):
+        learn = [one.learn for one in group if isinstance(one, Episode)]
+        items.append(Item(prompt, [one.tokens for one in group], learn or None))
+    return items
 
 
 @torch.no_grad()
@@ -176,7 +180,7 @@ def read_rollout(
         TrainingStopped: the KL is not finite or beyond its bound, or the entropy has collapsed.
     """
     flat = [one for group in responses for one in group]
-    items = [_item(prompt, group) for prompt, group in zip(prompts, responses, strict=True)]
+    items = sampled_items(prompts, responses)
     packed = pack(items, policy.lm.device)
     sampled = torch.tensor([one for response in flat for one in response.logprobs], device=policy.lm.device)
     old, metrics = sampled, {}
@@ -195,7 +199,9 @@ def read_rollout(
         require_entropy(metrics["entropy"], settings.min_entropy, step)
     ref, _ = read(reference, False)
     if processes.is_main():  # counts for all
-        loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+        start = policy.lm.starts_at(packed, policy.adapter)
+        flops = forward_flops(policy.lm, packed, labels=packed.targets.numel(), start=start)
+        loop.compute.add((1 + score) * flops, packed.size)
     rollout = Rollout(items, packed, flat, old, ref, sampled)
     if settings.server is not None:
         rollout.importance = importance_weights(old, sampled)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from kilter.models import Packed, Response, packed_logprobs, processes
+from kilter.models.frozen import reusing_frozen
 from kilter.training.episodes import Draw
 from kilter.training.guards import require_entropy, require_finite
 from kilter.training.loop import Loop
@@ -24,6 +25,7 @@ from kilter.training.rollout import (
     minibatches,
     read_rollout,
     sample_responses,
+    sampled_items,
 )
 from kilter.training.sampler import ServerSampler, kept_on_server_error, open_sampler
 from kilter.training.seeds import batch_indices, derive_seed
@@ -99,13 +101,17 @@ def _do_steps(
         with kept_on_server_error(loop, step):
             responses = sample_responses(policy, chosen, settings, step, loop, server, play and partial(play, numbers))
         seen = _seen(observe, step, numbers, responses)
-        rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
-        with kept_on_server_error(loop, step):  # a judge may be a server too
-            signal, more = estimate(rollout, numbers, step)
-        metrics |= more
-        metrics |= monitor.look(loop, metrics, seen)
-        if not loop.stopped:  # else the responses were this policy's, and it stays as it is
-            metrics |= improve(rollout, signal, step)
+        with reusing_frozen(
+            policy.lm, policy.adapter, sampled_items(chosen, responses), reads=2, max_tokens=settings.max_tokens,
+            folder=loop.folder, compute=loop.compute,
+        ):  # fmt: skip
+            rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
+            with kept_on_server_error(loop, step):  # a judge may be a server too
+                signal, more = estimate(rollout, numbers, step)
+            metrics |= more
+            metrics |= monitor.look(loop, metrics, seen)
+            if not loop.stopped:  # else the responses were this policy's, and it stays as it is
+                metrics |= improve(rollout, signal, step)
         loop.log({**metrics, **seen}, step)
         if loop.stopped:
             break
