@@ -31,6 +31,7 @@ ROOMS = (
     "feedback.tasks",
     "feedback.work",
     "feedback.exchange",
+    "feedback.quality",
     "testbeds.instructions",
     "testbeds.plain_text",
     "models",

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 Answers = Literal["record", "count", "gold", "leave"]
 
 
-def register(group: typer.Typer) -> None:
-    """Make `import` and `export` commands of a group."""
-    group.command("import")(import_source)
-    group.command("export")(export_task)
-
-
 def import_source(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A file, a folder of `datasets`, or organization/name of the hub.")
