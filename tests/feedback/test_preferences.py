@@ -228,3 +228,12 @@ def test_real_human_preferences(name: str, kept: int, skipped: int) -> None:
     for row in data:
         assert row.prompt[-1]["role"] == "user"
         assert not any("\n\nHuman:" in text or "\n\nAssistant:" in text for text in row.responses)
+
+
+def test_half_a_character_is_skipped_not_a_crash(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    rows = [r'{"prompt": "p", "chosen": "\ud83d", "rejected": "b"}', '{"prompt": "p", "chosen": "a", "rejected": "b"}']
+    file.write_text("\n".join(rows))
+    data = read_preferences(file)
+    assert len(data) == 1
+    assert data.skipped.counts == {"text that is no valid Unicode": 1}

@@ -45,6 +45,11 @@ def test_ac1_on_paper():
     st.sampled_from(["nominal", "ordinal", "interval"]),
 )
 def test_alpha_equals_the_krippendorff_package(columns: list[list[int | None]], level):
+    """Wherever both give a number it is the same. They differ where alpha does not exist: with a single category the
+    package raises, or, where a second one occurs only in an item that one rater saw, warns and gives NaN; here both are
+    refused with the reason. And where resampling leaves alpha undefined too often, ours is refused, because a value
+    whose uncertainty cannot be told is not reported.
+    """
     table = [list(row) for row in zip(*columns, strict=True)]
     if all(cell is None for row in table for cell in row):
         return
@@ -110,3 +115,63 @@ def test_too_rare_a_difference_is_refused():
 def test_the_interval_level_needs_numbers():
     with pytest.raises(DataError, match="numbers"):
         krippendorff_alpha(Ratings.from_table([["a", "b"], ["b", "a"]]), "interval")
+
+
+def test_where_the_package_gives_nan_the_reason_is_given():
+    table = [[1, 1, 3], [1, 1, None]]  # the 3 was seen by one rater only: it is no pair, and nothing varies
+    data = np.array([[1, 1, 3], [1, 1, np.nan]])
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        assert np.isnan(krippendorff.alpha(reliability_data=data, level_of_measurement="nominal"))
+    ours = krippendorff_alpha(Ratings.from_table(table), "nominal")
+    assert ours.estimate is None
+    assert "one category" in (ours.reason or "")
+
+
+def test_parts_of_one_item_are_resampled_together():
+    rng = np.random.default_rng(1)
+    triples, clusters = [], []
+    for item in range(40):
+        agree, value = rng.random() < 0.7, int(rng.integers(0, 2))
+        for step in range(8):
+            clusters.append(item)
+            triples += [("a", (item, step), value), ("b", (item, step), value if agree else 1 - value)]
+    ratings = Ratings.from_triples(triples)
+    alone, together = agreement(ratings), agreement(ratings, "nominal", clusters)
+    for one, other in [(alone.alpha, together.alpha), (alone.ac1, together.ac1), (alone.raw, together.raw)]:
+        assert one.estimate is not None
+        assert other.estimate is not None
+        assert other.estimate.value == pytest.approx(one.estimate.value)
+        assert other.estimate.high - other.estimate.low > 2 * (one.estimate.high - one.estimate.low)
+        assert other.estimate.n == 320
+    with pytest.raises(DataError, match="320 items but 3 cluster names"):
+        agreement(ratings, "nominal", [1, 2, 3])
+
+
+def test_perfect_agreement_on_few_items_is_not_certain():
+    few = agreement(Ratings.from_table([[0, 1, 0, 1, 0], [0, 1, 0, 1, 0]]))
+    many = agreement(Ratings.from_table([[0, 1] * 200, [0, 1] * 200]))
+    for one, other in [(few.alpha, many.alpha), (few.ac1, many.ac1)]:
+        assert one.estimate is not None
+        assert other.estimate is not None
+        assert (one.estimate.value, one.estimate.high) == (1, 1)
+        assert one.estimate.low < 0.4
+        assert 0.97 < other.estimate.low < 1
+
+
+def test_raters_are_counted_who_share_an_item():
+    assert agreement(Ratings.from_table([[0, 1, None], [0, 0, None], [None, None, 1]])).raters == 2
+
+
+def test_many_items_of_few_kinds_have_the_same_value_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 3, 2500)
+    table = [np.where(rng.random(2500) < 0.8, truth, rng.integers(0, 3, 2500)).tolist() for _ in range(3)]
+    ratings = Ratings.from_table(table)
+    fast = [agreement(ratings, level) for level in ("nominal", "ordinal", "interval")]
+    monkeypatch.setattr("kilter.stats.bootstrap._MANY", 10**9)
+    slow = [agreement(ratings, level) for level in ("nominal", "ordinal", "interval")]
+    for one, other in zip(fast, slow, strict=True):
+        for name in ("alpha", "ac1", "raw"):
+            a, b = getattr(one, name).estimate, getattr(other, name).estimate
+            assert (a.value, a.n, a.method) == (pytest.approx(b.value, abs=1e-12), b.n, b.method)
+            assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.2 * (b.high - b.low))

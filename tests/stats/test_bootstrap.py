@@ -72,3 +72,19 @@ def test_clusters_are_numbered_by_first_appearance():
     assert sum_by(codes, count, np.array([1.0, 2.0, 3.0, 4.0])).ravel().tolist() == [4.0, 2.0, 4.0]
     with pytest.raises(DataError, match="4 observations but 2 cluster names"):
         cluster_codes(["a", "b"], 4)
+
+
+def test_clusters_of_a_kind_can_be_drawn_together() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.choice([0.0, 1.0, 4.0], 3000, p=[0.6, 0.3, 0.1])
+    kinds_, sizes = np.unique(values, return_counts=True)
+
+    def mean_of(rows):
+        return lambda weights: (weights @ rows / weights.sum(1))[:, None]
+
+    one = bootstrap(mean_of(values), 3000, seed=0, replicates=2000, rows=3000)
+    other = bootstrap(mean_of(kinds_), 3000, seed=0, replicates=2000, rows=3, sizes=sizes.astype(float))
+    assert other.point == pytest.approx(one.point)
+    assert other.draws.std() == pytest.approx(one.draws.std(), rel=0.08)
+    assert other._acceleration(0) == pytest.approx(one._acceleration(0), rel=0.4)
+    assert other.bca() == pytest.approx(one.bca(), abs=0.006)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import typer
 
+from kilter.cli.feedback_exchange import export_task, import_source
+from kilter.cli.feedback_quality import aggregate, agreement, disagreements, raters
 from kilter.cli.feedback_serve import serve
 
 app = typer.Typer(
     help="People judge in their browsers, and what their judgments are worth.", no_args_is_help=True,
     rich_markup_mode="rich",
 )  # fmt: skip
-app.command()(serve)
+for command in (serve, agreement, raters, aggregate, disagreements):
+    app.command()(command)
+app.command("import")(import_source)
+app.command("export")(export_task)
 
 
 @app.callback()

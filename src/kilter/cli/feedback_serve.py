@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kilter.cli.pages import owner_link
+from kilter.cli.workspace import DatabaseOption, WorkspaceOption
 from kilter.errors import SettingsError
 
 if TYPE_CHECKING:
     from kilter.feedback.tasks import Task
     from kilter.feedback.work import Desk
 
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar="KILTER_WORKSPACE", help="The folder in which the judgments are kept.")
-]
-
 
 def serve(
     tasks: Annotated[
         list[Path] | None, typer.Argument(metavar="[TASK.yaml]...", help="Task files; their items are added.")
     ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8040,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is reached by others.")] = "127.0.0.1",
     public: Annotated[
@@ -44,7 +42,7 @@ def serve(
     from kilter.serving.running import run
     from kilter.web import Site, create_app
 
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(workspace, database) as opened:
         desk, people = Desk(opened.record), People(opened.record)
         for file in tasks or []:
             _add(desk, file)

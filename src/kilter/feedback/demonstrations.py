@@ -42,9 +42,14 @@ def read_demonstrations(
     these names to the source's own. Raises `DataError` as `read_preferences` does.
     """
     source = read_rows(path_or_name, split).renamed(columns)
-    read_row = _reader_for(source)
-    kept, skipped = collect(source, lambda row, where: _checked(read_row(row, where), where))
+    kept, skipped = collect(source, demonstration_reader(source))
     return DemonstrationData(kept, source.source, source.sha256, skipped)
+
+
+def demonstration_reader(source: Rows) -> Callable[[dict[str, Any], str], Demonstration]:
+    """What reads one row of a source with the columns of `read_demonstrations`; raises `WrongColumns` for others."""
+    read_row = _reader_for(source)
+    return lambda row, where: _checked(read_row(row, where), where)
 
 
 _Read = tuple[list[Message], str]  # prompt, reply

@@ -116,9 +116,14 @@ def read_preferences(
         DataError: the source is missing, empty or malformed, has other columns, or has nothing to learn from.
     """
     source = read_rows(path_or_name, split).renamed(columns)
-    read_row = _reader_for(source)
-    kept, skipped = collect(source, lambda row, where: _checked(read_row(row, where), where, _margin(row, where), ties))
+    kept, skipped = collect(source, preference_reader(source, ties))
     return PreferenceData(kept, source.source, source.sha256, skipped)
+
+
+def preference_reader(source: Rows, ties: bool = False) -> Callable[[dict[str, Any], str], Preference]:
+    """What reads one row of a source with the columns of `read_preferences`; raises `WrongColumns` for others."""
+    read_row = _reader_for(source)
+    return lambda row, where: _checked(read_row(row, where), where, _margin(row, where), ties)
 
 
 _Read = tuple[list[Message], list[str], list[int]]  # prompt, responses, rank of each
@@ -247,5 +252,8 @@ def _neutral_order(prompt: list[Message], best_first: list[str]) -> _Read:
     def place(index: int) -> str:
         return hashlib.sha256(f"{key}\0{best_first[index]}".encode()).hexdigest()
 
-    ranks = sorted(range(len(best_first)), key=place)
+    try:
+        ranks = sorted(range(len(best_first)), key=place)
+    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+        raise Skip("text that is no valid Unicode") from error
     return prompt, [best_first[rank] for rank in ranks], ranks

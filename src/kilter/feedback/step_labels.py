@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from kilter.errors import DataError
 from kilter.feedback.messages import Message, as_messages, require_prompt
 from kilter.feedback.readings import Readings, Skip, collect, column, wrong_columns
-from kilter.feedback.rows import read_rows
+from kilter.feedback.rows import Rows, read_rows
 
 STEPS = ("steps", "completions")
 
@@ -42,6 +42,12 @@ def read_step_labels(
         DataError: the source is missing, empty or malformed, has other columns, or has nothing to learn from.
     """
     source = read_rows(path_or_name, split).renamed(columns)
+    kept, skipped = collect(source, step_label_reader(source))
+    return StepLabelData(kept, source.source, source.sha256, skipped)
+
+
+def step_label_reader(source: Rows) -> Callable[[dict[str, Any], str], StepLabels]:
+    """What reads one row of a source with the columns of `read_step_labels`; raises `WrongColumns` for others."""
     found = set(source.columns())
     name = next((one for one in STEPS if one in found), None)
     if name is None or not {"prompt", "labels"} <= found:
@@ -66,5 +72,4 @@ def read_step_labels(
             raise Skip("no steps")
         return StepLabels(prompt, tuple(step for step, _ in kept), tuple(label for _, label in kept), where)
 
-    kept, skipped = collect(source, read)
-    return StepLabelData(kept, source.source, source.sha256, skipped)
+    return read

@@ -45,6 +45,7 @@ def run_recipe(
     overrides: Iterable[str] = (),
     *,
     workspace: Path | str | None = None,
+    database: str | None = None,
     on: str = HERE,
     progress: Progress = no_progress,
     on_step: OnStep | None = None,
@@ -57,6 +58,7 @@ def run_recipe(
         recipe: a recipe or its file.
         overrides: `step.setting=value`.
         workspace: folder of the record; ./workspace by default.
+        database: address of the PostgreSQL database with the record's rows; a file in that folder by default.
         on: where sampling, judging and evaluation are done: "here", or on a Ray cluster (see `open_workers`). It
             changes nothing in what they make, so what was made elsewhere counts as done.
         tell: told of parts whose worker was lost, and of what people must do before it goes on; stderr by default.
@@ -69,7 +71,7 @@ def run_recipe(
     pairs = list(overrides)
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(Path(recipe), pairs)
-    with open_workers(on, tell) as workers, Workspace.open(workspace) as opened:
+    with open_workers(on, tell) as workers, Workspace.open(workspace, database) as opened:
         return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step, pages, tell)
 
 

@@ -1,39 +1,14 @@
-"""One answer per item from several raters: the majority, or Dawid and Skene's posterior."""
+"""One answer per item from several raters, without a model of them: the majority, or the mean grade."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-
 import numpy as np
+from scipy.stats import t as student
 
 from kilter.errors import DataError
-from kilter.stats.bootstrap import FloatArray
+from kilter.stats.bootstrap import CONFIDENCE, FloatArray
+from kilter.stats.estimate import Estimate
 from kilter.stats.ratings import Ratings
-
-SMOOTHING = 0.01
-"""Pseudo-count in every cell of a confusion matrix, so that a rater with few items never gets a zero."""
-
-
-@dataclass(frozen=True)
-class DawidSkene:
-    """The fitted model.
-
-    `posteriors` `[items, categories]`: probability of each true category. `prevalence` `[categories]`.
-    `confusion` `[raters, truth, said]`: each rater's answers given the truth. `log_posterior`: the objective
-    after each iteration, never falling.
-    """
-
-    categories: tuple[Hashable, ...]
-    posteriors: FloatArray
-    prevalence: FloatArray
-    confusion: FloatArray
-    log_posterior: tuple[float, ...]
-
-    def accuracy(self) -> FloatArray:
-        """Estimated probability that each rater names the true category `[raters]`."""
-        shares: FloatArray = np.einsum("c,rcc->r", self.prevalence, self.confusion)
-        return shares
 
 
 def majority(ratings: Ratings) -> FloatArray:
@@ -43,52 +18,29 @@ def majority(ratings: Ratings) -> FloatArray:
     return shares
 
 
-def dawid_skene(ratings: Ratings, *, max_iterations: int = 5000, tolerance: float = 1e-10) -> DawidSkene:
-    """Estimate the truth and each rater's confusion matrix together by EM (Dawid and Skene 1979).
+def mean_grades(ratings: Ratings, scale: tuple[float, float] | None = None) -> tuple[Estimate, ...]:
+    """Mean grade of each item, with an interval from how much raters differ on the same item.
 
-    Starts from the majority, which fixes the names of the categories. Stops when the objective per item gains
-    less than `tolerance`. Raises `DataError` when the model is not identifiable (fewer than three raters, one
-    category, no item with two ratings) or EM does not converge.
+    Three grades of one item say little of their spread, so it is pooled over all items: Student's t interval with
+    the within-item variance of a one-way layout, cut at the ends of the `scale`. Raises `DataError` for grades that
+    are no numbers, and where raters were never seen to differ: no item has two grades, or all are alike.
     """
-    said = ratings.one_hot()
-    _require_identifiable(ratings, said)
-    posteriors = majority(ratings)
-    trace: list[float] = []
-    for _ in range(max_iterations):
-        prevalence, confusion = _maximize(said, posteriors)
-        posteriors, objective = _expect(said, prevalence, confusion)
-        trace.append(objective)
-        if len(trace) > 1 and trace[-1] - trace[-2] < tolerance * len(ratings.items):
-            return DawidSkene(ratings.categories, posteriors, prevalence, confusion, tuple(trace))
-    raise DataError(
-        f"Dawid-Skene did not converge in {max_iterations} iterations on {len(ratings.raters)} raters and "
-        f"{len(ratings.items)} items. Raise max_iterations, or use the majority."
+    try:
+        grades = np.array([float(grade) for grade in ratings.categories])  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"A mean grade needs numbers, not {ratings.categories[:5]!r}.") from error
+    counts = ratings.counts()
+    n = counts.sum(1)
+    means = counts @ grades / n
+    freedom = int(n.sum() - len(n))
+    spread = float((counts * (grades - means[:, None]) ** 2).sum())
+    if spread == 0:
+        why = "no item was judged by two raters" if freedom < 1 else "no two raters of the same item differ"
+        raise DataError(f"The interval of a mean grade is refused: {why}, so nothing shows how much they vary.")
+    half = student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(spread / freedom / n)
+    least, most = scale or (float(grades.min()), float(grades.max()))
+    method = f"mean, t interval, spread pooled over {len(n)} items ({freedom} degrees of freedom)"
+    return tuple(
+        Estimate(float(mean), max(least, float(mean - wide)), min(most, float(mean + wide)), int(size), method)
+        for mean, wide, size in zip(means, half, n, strict=True)
     )
-
-
-def _maximize(said: FloatArray, posteriors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    prevalence = posteriors.sum(0) + SMOOTHING
-    confusion = np.einsum("ic,ril->rcl", posteriors, said, optimize=True) + SMOOTHING
-    return prevalence / prevalence.sum(), confusion / confusion.sum(2, keepdims=True)
-
-
-def _expect(said: FloatArray, prevalence: FloatArray, confusion: FloatArray) -> tuple[FloatArray, float]:
-    logs = np.log(prevalence) + np.einsum("ril,rcl->ic", said, np.log(confusion), optimize=True)
-    top = logs.max(1, keepdims=True)
-    mass = np.exp(logs - top).sum(1, keepdims=True)
-    prior = SMOOTHING * float(np.log(prevalence).sum() + np.log(confusion).sum())
-    posteriors: FloatArray = np.exp(logs - top) / mass
-    return posteriors, float((top + np.log(mass)).sum()) + prior
-
-
-def _require_identifiable(ratings: Ratings, said: FloatArray) -> None:
-    refused = "Dawid-Skene is refused: "
-    if len(ratings.raters) < 3:
-        raise DataError(
-            f"{refused}with {len(ratings.raters)} raters nothing tells a careless rater from a careful one; "
-            "three are the least. Use the majority."
-        )
-    if len(ratings.categories) < 2:
-        raise DataError(f"{refused}all ratings are {ratings.categories[0]!r}, so there is nothing to tell apart.")
-    if said.sum((0, 2)).max() < 2:
-        raise DataError(f"{refused}no item was judged by two raters, so raters cannot be compared.")

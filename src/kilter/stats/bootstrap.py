@@ -29,6 +29,7 @@ REPLICATES = 2000
 
 _CELLS = 4_000_000  # weights held at once: 32 MB of float64
 _JACKKNIFE_GROUPS = 500
+_MANY = 2000  # clusters from which on it pays to look for equal ones
 _TOLERATED = 0.05  # share of replicates in which a statistic may be undefined
 
 
@@ -44,6 +45,7 @@ class Bootstrap:
     point: FloatArray
     draws: FloatArray
     rows: int
+    sizes: FloatArray | None = None
 
     def bca(self, column: int = 0) -> tuple[float, float]:
         """Bias-corrected and accelerated interval (Efron 1987), for statistics with a skewed distribution."""
@@ -73,6 +75,8 @@ class Bootstrap:
 
         A group's influence is the sum of its members', so the acceleration keeps its formula.
         """
+        if self.sizes is not None:  # one of each kind
+            return self.statistic(self.sizes - np.eye(len(self.sizes)))
         groups = min(self.clusters, _JACKKNIFE_GROUPS)
         group_of = np.arange(self.clusters) % groups
         step = max(1, _CELLS // max(self.rows, self.clusters))
@@ -84,10 +88,11 @@ class Bootstrap:
 
     def _acceleration(self, column: int) -> float:
         values = self._left_out[:, column]
-        values = values[np.isfinite(values)]
-        gaps = values.mean() - values
-        spread = float(np.sum(gaps**2))
-        return float(np.sum(gaps**3)) / (6 * spread**1.5) if spread > 0 else 0.0
+        kept = np.isfinite(values)
+        times = (np.ones(len(values)) if self.sizes is None else self.sizes)[kept]
+        gaps = np.average(values[kept], weights=times) - values[kept]
+        spread = float(times @ gaps**2)
+        return float(times @ gaps**3) / (6 * spread**1.5) if spread > 0 else 0.0
 
     def _usable(self, column: int) -> FloatArray:
         draws = self.draws[:, column]
@@ -101,11 +106,16 @@ class Bootstrap:
         return finite
 
 
-def bootstrap(statistic: Statistic, clusters: int, *, seed: int, replicates: int, rows: int) -> Bootstrap:
+def bootstrap(
+    statistic: Statistic, clusters: int, *, seed: int, replicates: int, rows: int, sizes: FloatArray | None = None
+) -> Bootstrap:
     """Evaluate `statistic` on the data and on `replicates` resamples of its clusters.
 
     `rows` is the widest array the statistic makes per replicate; it only sets how many replicates are held at
-    once. Raises `DataError` for fewer than two clusters, from which no spread can be seen.
+    once. Where many clusters are alike, `sizes` says how many there are of each kind, and the statistic takes weights
+    `[batch, kinds]`: how many of a kind are drawn is multinomial too, so nothing changes but the work.
+
+    Raises `DataError` for fewer than two clusters, from which no spread can be seen.
     """
     if clusters < 2:
         raise DataError(
@@ -114,14 +124,27 @@ def bootstrap(statistic: Statistic, clusters: int, *, seed: int, replicates: int
             "sensible minimum."
         )
     rng = np.random.default_rng(seed)
-    even = np.full(clusters, 1 / clusters)
-    step = max(1, _CELLS // max(rows, clusters))
+    once = np.ones(clusters) if sizes is None else sizes
+    even = once / clusters
+    step = max(1, _CELLS // max(rows, len(once)))
     parts = []
     for start in range(0, replicates, step):
         counts = rng.multinomial(clusters, even, size=min(step, replicates - start))
         parts.append(statistic(counts.astype(np.float64)))
-    point = statistic(np.ones((1, clusters)))[0]
-    return Bootstrap(statistic, clusters, point, np.concatenate(parts), rows)
+    point = statistic(once[None, :])[0]
+    return Bootstrap(statistic, clusters, point, np.concatenate(parts), rows, sizes)
+
+
+def kinds(*tables: FloatArray) -> tuple[IntArray, FloatArray] | None:
+    """The first of each kind of cluster, and how many there are of it, where clusters with equal rows are alike.
+
+    Tables are `[clusters, columns]`. None where that would not spare much work: few clusters, or many kinds.
+    """
+    table = np.concatenate(tables, axis=1)
+    if len(table) < _MANY:
+        return None
+    _, first, sizes = np.unique(table, axis=0, return_index=True, return_counts=True)
+    return None if len(first) > _JACKKNIFE_GROUPS else (first, sizes.astype(np.float64))
 
 
 def cluster_codes(clusters: Sequence[Hashable] | None, n: int) -> tuple[IntArray, int]:

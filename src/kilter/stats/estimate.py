@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from kilter.errors import DataError
 
@@ -43,3 +45,23 @@ class Estimate:
     def as_dict(self) -> dict[str, float | int | str]:
         """The form written to `summary.json`: value, low, high, n, method."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An estimate, or None and why it does not exist for these data."""
+
+    estimate: Estimate | None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, measure: Callable[[], Estimate]) -> Self:
+        """What `measure` returns, or the reason of its refusal."""
+        try:
+            return cls(measure())
+        except DataError as refusal:
+            return cls(None, str(refusal))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The estimate's fields, or {"refused": reason}."""
+        return {"refused": self.reason} if self.estimate is None else dict(self.estimate.as_dict())

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm
 
 from kilter.errors import DataError
-from kilter.stats.bootstrap import CONFIDENCE, REPLICATES, FloatArray, bootstrap, cluster_codes, sum_by
+from kilter.stats.bootstrap import CONFIDENCE, REPLICATES, FloatArray, bootstrap, cluster_codes, kinds, sum_by
 from kilter.stats.estimate import Estimate
 
 
@@ -69,12 +69,14 @@ def bootstrap_mean(
     data = numbers(values, "values")
     codes, count = cluster_codes(clusters, len(data))
     sums = sum_by(codes, count, data, np.ones_like(data))
+    alike = kinds(sums)
+    rows, sizes = (sums, None) if alike is None else (sums[alike[0]], alike[1])
 
     def mean(weights: FloatArray) -> FloatArray:
-        totals = weights @ sums
+        totals = weights @ rows
         return totals[:, :1] / totals[:, 1:]
 
-    resampled = bootstrap(mean, count, seed=seed, replicates=replicates, rows=count)
+    resampled = bootstrap(mean, count, seed=seed, replicates=replicates, rows=count, sizes=sizes)
     low, high = resampled.bca()
     return Estimate(float(data.mean()), low, high, len(data), resampled.describe("BCa", len(data)))
 

@@ -62,13 +62,15 @@ class Ratings:
 
     def counts(self) -> FloatArray:
         """How many raters put each item into each category: `[items, categories]`."""
-        counts: FloatArray = self.one_hot().sum(0)
-        return counts
+        _, item, said = self.triples()
+        size = len(self.categories)
+        counts = np.bincount(item * size + said, minlength=len(self.items) * size)
+        return counts.reshape(len(self.items), size).astype(np.float64)
 
-    def one_hot(self) -> FloatArray:
-        """1 where a rater chose a category: `[raters, items, categories]`; zeros where missing."""
-        chosen: FloatArray = (self.codes[:, :, None] == np.arange(len(self.categories))).astype(np.float64)
-        return chosen
+    def triples(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Rater, item and category of each rating, as numbers: three arrays `[ratings]`."""
+        rater, item = np.nonzero(self.codes != MISSING)
+        return rater, item, self.codes[rater, item]
 
 
 def _sorted(values: set[Hashable]) -> tuple[Hashable, ...]:

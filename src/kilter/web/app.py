@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kilter.errors import KilterError
 from kilter.web import pages
@@ -21,14 +23,28 @@ STATIC = Path(__file__).parent / "static"
 
 def create_app(site: Site) -> FastAPI:
     """The pages of one workspace."""
-    app = FastAPI(title="Kilter feedback", docs_url=None, redoc_url=None, root_path=site.prefix)
+    app = FastAPI(title="Kilter feedback", docs_url=None, redoc_url=None)
     app.state.site = site
     guard(app, site)
     _add_errors(app)
     for router in ROUTERS:
         app.include_router(router)
+    if site.prefix:
+        app.add_middleware(_UnderPrefix, prefix=site.prefix)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+class _UnderPrefix:
+    """Takes the prefix off the paths of requests, where the reverse proxy has left it on."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if str(scope.get("path", "")).startswith(f"{self._prefix}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self._prefix)}
+        await self._app(scope, receive, send)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -36,7 +52,7 @@ def _add_errors(app: FastAPI) -> None:
     def not_signed_in(request: Request, error: NotSignedIn) -> Response:
         if _is_api(request):
             return JSONResponse({"error": str(error)}, 401)
-        return RedirectResponse(f"{app.state.site.prefix}/sign-in?to={request.url.path}", 303)
+        return RedirectResponse(f"{app.state.site.prefix}/sign-in?{urlencode({'to': request.url.path})}", 303)
 
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> Response:
@@ -64,4 +80,4 @@ def _told(request: Request, status: int, message: str) -> Response:
 
 
 def _is_api(request: Request) -> bool:
-    return request.url.path.removeprefix(request.app.state.site.prefix).startswith("/api/")
+    return request.url.path.startswith("/api/")

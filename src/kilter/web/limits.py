@@ -9,8 +9,7 @@ from threading import Lock
 
 FAILURES, WITHIN = 8, 15 * 60.0
 """Wrong passwords for one name, or from one address, before the door stays shut for a while."""
-REQUESTS, PER = 1200, 60.0
-"""Requests of one session or address in so many seconds; a fast rater needs a tenth of it."""
+MINUTE = 60.0
 
 
 class Limits:
@@ -38,11 +37,11 @@ class Limits:
             for key in keys:
                 self._seen.pop(f"failure {key}", None)
 
-    def admits(self, key: str) -> bool:
-        """Note a request, and say whether it is one too many."""
+    def admits(self, key: str, most: int) -> bool:
+        """Note a request, and say whether it is one of at most `most` in this minute."""
         with self._lock:
-            recent = self._recent(f"request {key}", PER)
-            if len(recent) >= REQUESTS:
+            recent = self._recent(f"request {key}", MINUTE)
+            if len(recent) >= most:
                 return False
             recent.append(self._now())
             return True

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kilter.errors import DataError
 from kilter.feedback.accounts.passwords import hash_password, is_right
-from kilter.feedback.work.desk import Rater
+from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.tables import invitations, metadata, people, sessions
 from kilter.record import Record
 

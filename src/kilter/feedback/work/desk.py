@@ -14,21 +14,15 @@ from sqlalchemy import Connection, func, insert, select, update
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
 from kilter.feedback.work import queue, submission
+from kilter.feedback.work.asides import Aside, asides
 from kilter.feedback.work.queue import Assignment
-from kilter.feedback.work.results import Result, results
+from kilter.feedback.work.rater import Rater
+from kilter.feedback.work.results import Result, flagged, results
 from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.submission import Outcome, Submission
 from kilter.feedback.work.tables import assignments, items, metadata, tasks
 from kilter.record import NewArtifact, Record
 from kilter.settings import build, nearest
-
-
-@dataclass(frozen=True)
-class Rater:
-    """Who judges: an id among the people, and the judge's name on the record, which tells nothing of them."""
-
-    id: str
-    judge: str
 
 
 @dataclass(frozen=True)
@@ -141,6 +135,16 @@ class Desk:
         with self.record.reading() as connection:
             return results(connection, task)
 
+    def flagged(self, task: str) -> set[str]:
+        """Ids of the items that a rater flagged, so that nobody judges them."""
+        with self.record.reading() as connection:
+            return flagged(connection, task)
+
+    def asides(self, task: str) -> list[Aside]:
+        """What raters skipped or flagged, and did not judge later."""
+        with self.record.reading() as connection:
+            return asides(connection, task)
+
     # A rater's work
 
     def next(self, task: Task, rater: Rater, count: int = 1) -> list[Assignment]:
@@ -155,7 +159,7 @@ class Desk:
         with self.record.transaction() as transaction:
             one = submission.own(transaction.connection, rater.id, assignment)
             return submission.submit(
-                transaction.connection, transaction.add_judgments, task, rater.judge, one, sent, self._now()
+                transaction.connection, transaction.add_judgments, task, rater, one, sent, self._now()
             )
 
     def set_aside(
@@ -166,7 +170,7 @@ class Desk:
         with self.record.transaction() as transaction:
             one = submission.own(transaction.connection, rater.id, assignment)
             submission.set_aside(
-                transaction.connection, transaction.add_judgments, task, rater.judge, one, state, reason, key, started,
+                transaction.connection, transaction.add_judgments, task, rater, one, state, reason, key, started,
                 self._now(),
             )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from kilter.feedback.tasks import TaskItem
-from kilter.feedback.work.queue import SUBMITTED
+from kilter.feedback.work.queue import FLAGGED, SUBMITTED
 from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment
 
@@ -46,6 +46,12 @@ class Result:
     def value(self) -> Any:
         """What was said."""
         return self.judgment.value
+
+
+def flagged(connection: Connection, task: str) -> set[str]:
+    """Ids of the items that somebody flagged as ones that nobody should judge."""
+    query = select(items.c.artifact).join(assignments, assignments.c.item == items.c.id)
+    return set(connection.execute(query.where(items.c.task == task, assignments.c.state == FLAGGED)).scalars())
 
 
 def results(connection: Connection, task: str) -> list[Result]:

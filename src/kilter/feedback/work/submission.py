@@ -18,6 +18,7 @@ from kilter.errors import DataError
 from kilter.feedback.tasks import Answer, Shown, Task, read_answers
 from kilter.feedback.work import queue
 from kilter.feedback.work.queue import FLAGGED, HELD, SKIPPED, SUBMITTED, SURPLUS, Assignment
+from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.standing import keep, standing_of
 from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment
@@ -68,7 +69,7 @@ def own(connection: Connection, rater: str, assignment: str) -> Assignment:
 
 
 def submit(
-    connection: Connection, add: AddJudgments, task: Task, judge: str, one: Assignment, sent: Submission, now: float
+    connection: Connection, add: AddJudgments, task: Task, rater: Rater, one: Assignment, sent: Submission, now: float
 ) -> Outcome:
     """Take a rater's answers; what they correct is superseded.
 
@@ -84,8 +85,8 @@ def submit(
     if one.state != SUBMITTED and not _room(connection, one):
         queue.close(connection, one, SURPLUS, **kept)
         return Outcome(SURPLUS)
-    rows = _judgments(task, judge, one, sent, answers)
-    ids = add([*rows.values(), *_withdrawn(task, judge, one, rows, sent.started)])
+    rows = _judgments(task, rater, one, sent, answers)
+    ids = add([*rows.values(), *_withdrawn(task, rater, one, rows, sent.started)])
     judgments = json.dumps(dict(zip(rows, ids, strict=False)))  # without those withdrawn
     queue.close(connection, one, SUBMITTED, judgments=judgments, **kept)
     _count(connection, task, one, _right(one, answers))
@@ -95,7 +96,7 @@ def submit(
 
 
 def set_aside(
-    connection: Connection, add: AddJudgments, task: Task, judge: str, one: Assignment,
+    connection: Connection, add: AddJudgments, task: Task, rater: Rater, one: Assignment,
     state: Literal["skipped", "flagged"], reason: str, key: str, started: str, now: float,
 ) -> None:  # fmt: skip
     """Skip an item, or flag it as one that nobody should judge; the record says so, and an earlier answer is undone.
@@ -112,10 +113,12 @@ def set_aside(
     if state == FLAGGED:
         connection.execute(update(items).where(items.c.id == one.number).values(wanted=0))
     note = Judgment(
-        one.artifact, NOT_JUDGED, judge, "human", {state: reason.strip()}, blinded=task.blind, started=started
-    )
-    add([note, *_withdrawn(task, judge, one, {}, started)])
-    queue.close(connection, one, state, reason=reason.strip(), submission=key, submitted=now, judgments=None)
+        one.artifact, NOT_JUDGED, rater.judge, rater.principal, {state: reason.strip()}, blinded=task.blind,
+        started=started,
+    )  # fmt: skip
+    ids = add([note, *_withdrawn(task, rater, one, {}, started)])
+    kept = {"reason": reason.strip(), "submission": key, "submitted": now}
+    queue.close(connection, one, state, judgments=json.dumps({NOT_JUDGED: ids[0]}), **kept)
 
 
 def save_draft(connection: Connection, one: Assignment, answers: Mapping[str, Any], until: float) -> None:
@@ -137,14 +140,14 @@ def last_done(connection: Connection, rater: str, task: str, before: str | None 
 
 
 def _judgments(
-    task: Task, judge: str, one: Assignment, sent: Submission, answers: Mapping[str, Answer]
+    task: Task, rater: Rater, one: Assignment, sent: Submission, answers: Mapping[str, Answer]
 ) -> dict[str, Judgment]:
     """One row for each question that was answered, by the question's name."""
     asked = {question.name: question.ask for question in task.questions}
     before = one.judgments or {}
     return {
         name: Judgment(
-            target=one.artifact, question=asked[name], judge=judge, principal="human", value=answer.value,
+            target=one.artifact, question=asked[name], judge=rater.judge, principal=rater.principal, value=answer.value,
             spans=answer.spans, side_shown=list(one.sides) or None, seed=one.seed, blinded=task.blind,
             started=sent.started, active_ms=sent.active_ms.get(name), supersedes=before.get(name),
         )
@@ -153,13 +156,20 @@ def _judgments(
 
 
 def _withdrawn(
-    task: Task, judge: str, one: Assignment, answered: Mapping[str, Judgment], started: str
+    task: Task, rater: Rater, one: Assignment, answered: Mapping[str, Judgment], started: str
 ) -> list[Judgment]:
-    """Rows without a value for questions that were answered before and are not now."""
-    asked = {question.name: question.ask for question in task.questions}
+    """Rows without a value for questions that were answered before and are not now, or for a note that is void."""
+    asked = {NOT_JUDGED: NOT_JUDGED} | {question.name: question.ask for question in task.questions}
     return [
         Judgment(
-            one.artifact, asked[name], judge, "human", None, blinded=task.blind, started=started, supersedes=before
+            one.artifact,
+            asked[name],
+            rater.judge,
+            rater.principal,
+            None,
+            blinded=task.blind,
+            started=started,
+            supersedes=before,
         )
         for name, before in (one.judgments or {}).items()
         if name not in answered

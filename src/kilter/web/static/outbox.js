@@ -39,6 +39,7 @@ export class Outbox {
 
   /** Keep an entry {assignment, key, path, body}; a later one of the same assignment takes its place. */
   async put(entry) {
+    this.#tell("waiting", 1); // at once: nothing is called saved that is not
     const order = performance.timeOrigin + performance.now();
     await this.#run("entries", "readwrite", (store) => store.put({ ...entry, scope: this.scope, order }));
     await this.#run("drafts", "readwrite", (store) => store.delete([this.scope, entry.assignment]));

@@ -51,6 +51,7 @@ export function flaws({ question, item, record, texts, change }) {
       if (question.notes === "required" && !note.value.trim()) return note.focus();
       marked.push({ ...selected, type: type.value, severity: severity.value, note: question.notes === "none" ? "" : note.value.trim() });
       none = false;
+      getSelection().removeAllRanges();
       stop();
       change();
     };
@@ -86,8 +87,9 @@ export function flaws({ question, item, record, texts, change }) {
     change();
   }
 
-  function fromMouse() {
+  function fromMouse(event) {
     const selection = getSelection();
+    if (element.contains(event.target)) return; // a press on the form ends on no text
     if (!selection || selection.isCollapsed || selection.rangeCount === 0) return;
     const found = selection.getRangeAt(0);
     const place = nodes.indexOf(found.startContainer);
