@@ -83,7 +83,7 @@ def test_three_are_ranked_with_ties_by_three_raters_on_the_overlap(walk: Walk) -
 
 def test_until_agreement_goes_on_early(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kilter.recipes.verdicts.LEAST_SHARED", 4)
-    step = {**PEOPLE, "samples": 2, "items": 12, "overlap": 1, "until_agreement": 0.5}
+    step = {**PEOPLE, "samples": 2, "items": 12, "overlap": 1, "until_agreement": 0.3}
     pages = judged_by({"ann": longest, "bob": longest, "cat": longest}, most=8)
     result = walk({"comparisons": step}, pages=pages).outputs["comparisons"].result
     assert (result["judgments"], result["asked"], result["rows"] + result["heldout"]) == (24, 12, 8)
@@ -131,7 +131,7 @@ def test_simulated_raters_may_compare_a_few_too(walk: Walk) -> None:
     ("values", "said"),
     [
         ({"guidelines": "Be kind."}, "judge: people"),
-        ({"until_agreement": 0.5}, "judge: people"),
+        ({"until_agreement": 0.3}, "judge: people"),
         ({"judge": "people", "until_agreement": 0.5, "overlap": 0}, "needs an overlap"),
     ],
 )
