@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kilter.models import native
+from kilter.models import Item, LoraConfig, native, pack, packed_logprobs, sample
 from kilter.models.native import build, calls
 
 DTYPES = pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def random(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale
 
 
 def near(got: Tensor, expected: Tensor, bound: float) -> None:
-    """Same shape, and each value within `bound` of the expected one's size (or of the tensor's usual size)."""
+    """Same shape, and each value within `bound` of its size and the tensor's usual size, of order 1."""
     assert got.shape == expected.shape
     if got.numel():
-        usual = expected.abs().mean()
+        usual = expected.abs().mean() + 0.01
         assert float(((got.double() - expected).abs() / (expected.abs() + usual)).max()) < bound
 
 
@@ -146,6 +146,79 @@ def test_attend(
 
 
 @needs_kernels
+@DTYPES
+@THREADS
+@pytest.mark.parametrize(("rows", "d"), [(0, 8), (1, 1), (1, 32), (3, 17), (129, 40), (600, 33)])
+def test_gradients_of_norm_and_gate(rows: int, d: int, dtype: torch.dtype, bound: float, threads: int) -> None:
+    torch.set_num_threads(threads)
+    x, weight, grad, up = (
+        random(*shape, dtype=dtype, seed=i) for i, shape in enumerate([(rows, d), (d,)] + [(rows, d)] * 2)
+    )
+    wide, w, u = (one.double().requires_grad_() for one in (x, weight, up))
+    (wide / (wide.square().mean(-1, keepdim=True) + 1e-5).sqrt() * w).backward(grad.double())
+    dx, dw = native.norm_backward(x, weight, grad, 1e-5, of_weight=True)
+    assert dw is not None
+    near(dx, wide.grad, 2 * bound)
+    near(dw, w.grad, 4 * bound)
+    assert native.norm_backward(x, weight, grad, 1e-5, of_weight=False)[1] is None
+    wide.grad = None
+    (nn.functional.silu(wide) * u).backward(grad.double())
+    for got, expected in zip(native.gated_backward(x, up, grad), (wide.grad, u.grad), strict=True):
+        near(got, expected, bound)
+
+
+@needs_kernels
+@DTYPES
+@THREADS
+@pytest.mark.parametrize(("s", "each", "q", "k"), [(0, 1, 2, 3), (1, 1, 1, 1), (2, 3, 5, 17), (3, 6, 40, 70)])
+def test_softmax(s: int, each: int, q: int, k: int, dtype: torch.dtype, bound: float, threads: int) -> None:
+    torch.set_num_threads(threads)
+    scores, grad = (random(s, each * q, k, dtype=dtype, seed=seed) for seed in (0, 1))
+    seen = torch.randint(1, k + 1, (s, q), generator=torch.Generator().manual_seed(2))
+    hidden = (torch.arange(k) >= seen[:, None, :, None]).expand(s, each, q, k).reshape(scores.shape)
+    wide = scores.double().requires_grad_()
+    expected = torch.softmax((0.7 * wide).masked_fill(hidden, float("-inf")), -1)
+    p = scores.clone()
+    native.softmax(p, seen, 0.7)
+    near(p, expected.detach(), bound)
+    assert not p[hidden].any()
+    expected.backward(grad.double())
+    native.softmax_backward(expected.detach().to(dtype), grad, seen, 0.7)
+    near(grad, wide.grad, 2 * bound)
+    assert not grad[hidden].any()
+
+
+@needs_kernels
+@DTYPES
+@THREADS
+def test_gather_and_scatter(dtype: torch.dtype, bound: float, threads: int) -> None:
+    torch.set_num_threads(threads)
+    x, at = random(9, 4, 20, dtype=dtype), torch.tensor([[3, 0, 8], [3, 1, -1]])
+    block = native.gather(x, at, 2)
+    expected = x[at.clamp(min=0)] * (at >= 0)[:, :, None, None]
+    assert torch.equal(block, expected.permute(0, 2, 1, 3).reshape(4, 6, 20))
+    out = torch.zeros_like(x)
+    native.scatter(block, at, out, add=True)
+    assert torch.equal(out, x * torch.tensor([1, 1, 0, 2, 0, 0, 0, 0, 1])[:, None, None])
+    out.fill_(7)
+    native.scatter(block, at, out, add=False)
+    assert torch.equal(out[[0, 1, 3, 8]], x[[0, 1, 3, 8]])
+    assert bool((out[2] == 7).all())
+
+
+@needs_kernels
+def test_a_turn_back_undoes_a_turn() -> None:
+    heads, angle = random(7, 3, 10), random(7, 5, seed=1).repeat(1, 2)
+    turned = native.rotate(heads, angle.cos(), angle.sin())
+    torch.testing.assert_close(native.rotate(turned, angle.cos(), angle.sin(), back=True), heads)
+    # The angles of a head's halves need not be the same ones for the gradient to be right.
+    cos, sin, grad = random(7, 10, seed=2), random(7, 10, seed=3), random(7, 3, 10, seed=4)
+    wide = heads.clone().requires_grad_()
+    (wide * cos[:, None] + torch.cat([-wide[..., 5:], wide[..., :5]], -1) * sin[:, None]).backward(grad)
+    torch.testing.assert_close(native.rotate(grad, cos, sin, back=True), wide.grad)
+
+
+@needs_kernels
 def test_the_number_of_threads_changes_nothing() -> None:
     found = []
     for threads in (1, 2):
@@ -181,7 +254,7 @@ def test_no_second_openmp_is_loaded() -> None:
 
 FORK = """
 import os, torch
-from kilter.models import native
+from kilter.models import Item, LoraConfig, native, pack, packed_logprobs, sample
 torch.set_num_threads(2)
 x, weight = torch.randn(999, 64), torch.ones(64)
 expected = native.norm(x, weight, 1e-5).numpy().tobytes()
@@ -242,16 +315,41 @@ def test_the_environment_of_a_run_tells(monkeypatch: pytest.MonkeyPatch) -> None
     assert environment()["native_kernels"] is (build.library() is not None)
 
 
-@pytest.fixture(params=["native", "plain"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    if request.param == "plain":
-        monkeypatch.setattr(calls, "library", lambda: None)
-    return request.param
+FAMILIES = pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma3_text", "gpt_neox"])
+
+
+@needs_kernels
+@FAMILIES
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "adapter"])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_training_is_the_same_with_and_without(
+    tiny_lm: Callable[..., Any], family: str, adapter: bool, dtype: str, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss and every gradient of a packed row with shared prompts."""
+    lm = tiny_lm(family, dtype=dtype)
+    if adapter:
+        lm.adapters.add("a", LoraConfig(4, 8.0, ("all-linear",)), torch.Generator().manual_seed(0))
+        lm.adapters.activate("a")
+        for one in lm.adapters.parameters("a"):
+            one.data.add_(random(*one.shape, scale=0.1))
+    else:
+        lm.model.requires_grad_(True)
+    packed = pack([Item([5, 9, 7, 4], [[7, 3], [12, 20, 4]]), Item([22] * 30, [[6, 8] * 9, [4]])])
+    found = []
+    for has in (build.library(), None):
+        monkeypatch.setattr(calls, "library", lambda has=has: has)
+        lm.model.zero_grad()
+        logprobs, _ = packed_logprobs(lm, packed)
+        logprobs.sum().backward()
+        trained = [one for one in lm.model.parameters() if one.requires_grad]
+        found.append([logprobs.detach(), *(one.grad.clone() for one in trained if one.grad is not None)])
+    ours, plain = found
+    assert len(ours) == len(plain) > 10
+    for a, b in zip(ours, plain, strict=True):
+        assert float((a.double() - b.double()).norm()) <= bound * float(b.double().norm()) + 1e-6
 
 
 def test_sampling_is_the_same_with_and_without(tiny_lm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from kilter.models import sample
-
     for family in ("llama", "qwen3", "gemma", "gpt_neox"):
         lm, found = tiny_lm(family), []
         for has in (build.library(), None):

@@ -22,11 +22,15 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
+        if native.takes(x, weight):
+            return native.norm(x, weight, eps)
         return nn.functional.rms_norm(x, weight.shape, weight, eps)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, weight = ctx.saved_tensors
+        if native.takes(x, weight, grad := grad.contiguous()):
+            return *native.norm_backward(x, weight, grad, ctx.eps, of_weight=ctx.needs_input_grad[1]), None
         wide_x, wide = x.float(), grad.float()
         scale = torch.linalg.vecdot(wide_x, wide_x).div_(x.shape[-1]).add_(ctx.eps).rsqrt_()
         unit = wide_x * scale[..., None]

@@ -36,3 +36,22 @@ class Angles:
         heads = heads if norm is None else norm(heads)
         cos, sin = self._wide
         return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """Heads [N, H, D] turned by cos and sin [N, D], by native kernels; the gradient is turned back."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return native.rotate(heads, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return native.rotate(grad.contiguous(), *ctx.saved_tensors, back=True), None, None
+
+
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Dense heads [N, H, D] that the kernels take, turned by cos and sin [N, D], with gradients."""
+    out: Tensor = _Rotate.apply(heads, cos, sin)  # type: ignore[no-untyped-call]
+    return out

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from kilter.models.attention import Layout, require_window
 from kilter.models.gated import Gated
 from kilter.models.language_model import LanguageModel
+from kilter.models.layers import LIKE_LLAMA, window_of
 from kilter.models.lora import LoraLinear
 from kilter.models.norm import normed_sum
 from kilter.models.rotary import Angles
 from kilter.models.shard import gathered
 
-LIKE_LLAMA = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 Product = Callable[[Tensor], Tensor]
 
 
@@ -109,7 +109,7 @@ class _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         self._number, self._size, self._scale = number, attention.head_dim, attention.scaling
         self._heads, self._key_heads = (len(one.weight) // self._size for one in (attention.q_proj, attention.k_proj))
-        self._window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+        self._window = window_of(attention)
         self._norms = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
         self._enter, self._leave = layer.input_layernorm, layer.post_attention_layernorm
         self._gated = Gated(mlp.act_fn)

@@ -3,6 +3,30 @@
 `takes` says whether they can compute with given tensors; where it says no, callers compute the same with PyTorch.
 """
 
-from kilter.models.native.calls import attend, gated, norm, rotate, takes
+from kilter.models.native.calls import (
+    attend,
+    gated,
+    gated_backward,
+    gather,
+    norm,
+    norm_backward,
+    rotate,
+    scatter,
+    softmax,
+    softmax_backward,
+    takes,
+)
 
-__all__ = ["attend", "gated", "norm", "rotate", "takes"]
+__all__ = [
+    "attend",
+    "gated",
+    "gated_backward",
+    "gather",
+    "norm",
+    "norm_backward",
+    "rotate",
+    "scatter",
+    "softmax",
+    "softmax_backward",
+    "takes",
+]

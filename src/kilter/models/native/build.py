@@ -28,7 +28,7 @@ CHOICES = (  # the first that this compiler takes and whose result loads
     ("-march=native",),
     (),
 )
-VERSION = 1
+VERSION = 2
 SECONDS = 120
 log = logging.getLogger(__name__)
 

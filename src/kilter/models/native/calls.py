@@ -19,10 +19,18 @@ ARGUMENTS: dict[str, Sequence[Any]] = {
     "norm": (*[POINTER] * 4, LONG, LONG, FLOAT, INT),
     "gated": (*[POINTER] * 3, LONG, LONG, LONG, INT),
     "rotate": (*[POINTER] * 4, FLOAT, POINTER, *[LONG] * 5, FLOAT, INT),
+    "norm_backward": (*[POINTER] * 5, LONG, LONG, FLOAT, INT),
+    "gated_backward": (*[POINTER] * 5, LONG, INT),
+    "gather": (*[POINTER] * 3, *[LONG] * 5, INT),
+    "scatter": (*[POINTER] * 3, *[LONG] * 4, INT, INT),
+    "softmax": (*[POINTER] * 2, *[LONG] * 4, FLOAT, INT),
+    "softmax_backward": (*[POINTER] * 3, *[LONG] * 4, FLOAT, INT),
     "attend": (
         *[POINTER] * 3, *[LONG] * 3, *[POINTER] * 4, LONG, *[POINTER] * 4, *[LONG] * 6, FLOAT, INT,
     ),
 }  # fmt: skip
+PART = 64
+"""Rows whose weight gradients `norm_backward` sums together, as in `kernels.c`."""
 _forked = False
 
 
@@ -79,6 +87,75 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
         gate.data_ptr(), up.data_ptr(), out.data_ptr(), *gate.shape, gate.stride(0), _threads()
     )  # fmt: skip
     return out
+
+
+def norm_backward(
+    x: Tensor, weight: Tensor, grad: Tensor, eps: float, *, of_weight: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of `norm` without `add`: of x, and of the weight where it is wanted."""
+    dx, d = torch.empty_like(x), weight.numel()
+    rows = x.numel() // d
+    parts = torch.empty(-(-rows // PART), d) if of_weight else None
+    _kernel("norm_backward", x.dtype)(
+        x.data_ptr(), weight.data_ptr(), grad.data_ptr(), dx.data_ptr(), None if parts is None else parts.data_ptr(),
+        rows, d, eps, _threads(),
+    )  # fmt: skip
+    return dx, None if parts is None else parts.sum(0).to(weight.dtype)
+
+
+def gated_backward(gate: Tensor, up: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of `gated` with respect to gate and up; all dense and of one shape."""
+    dgate, dup = torch.empty_like(gate), torch.empty_like(up)
+    _kernel("gated_backward", gate.dtype)(
+        gate.data_ptr(), up.data_ptr(), grad.data_ptr(), dgate.data_ptr(), dup.data_ptr(), gate.numel(), _threads()
+    )
+    return dgate, dup
+
+
+def gather(x: Tensor, at: Tensor, groups: int) -> Tensor:
+    """Heads of tokens as a dense block.
+
+    Args:
+        x: [N, H, D], dense in its last two dimensions.
+        at: [S, Q] int64 indices into N; -1 gives zeros.
+        groups: G, of which H is a multiple.
+
+    Returns:
+        [S * G, H / G * Q, D], the heads of a group one after another.
+    """
+    (_, h, d), (s, q) = x.shape, at.shape
+    out = x.new_empty(s * groups, h // groups * q, d)
+    _kernel("gather", x.dtype)(x.data_ptr(), at.data_ptr(), out.data_ptr(), s, q, h, d, x.stride(0), _threads())
+    return out
+
+
+def scatter(block: Tensor, at: Tensor, out: Tensor, *, add: bool) -> None:
+    """Put a block as `gather` makes them into out [N, H, D], dense, or add it where tokens are in it more than once."""
+    _kernel("scatter", out.dtype)(
+        block.data_ptr(), at.data_ptr(), out.data_ptr(), *at.shape, *out.shape[1:], int(add), _threads()
+    )
+
+
+def softmax(scores: Tensor, seen: Tensor, scale: float) -> None:
+    """softmax(scale * scores), in place, over the first `seen` keys of each query; zero behind them.
+
+    Args:
+        scores: [S * G, R * Q, K], dense.
+        seen: [S, Q] int64, at least 1 each.
+        scale: above 0.
+    """
+    (s, q), k = seen.shape, scores.shape[2]
+    each = scores.numel() // max(s * q * k, 1)
+    _kernel("softmax", scores.dtype)(scores.data_ptr(), seen.data_ptr(), s, each, q, k, scale, _threads())
+
+
+def softmax_backward(p: Tensor, grad: Tensor, seen: Tensor, scale: float) -> None:
+    """The gradient of `softmax` with respect to the scores, in place of `grad`, that of its result p."""
+    (s, q), k = seen.shape, p.shape[2]
+    each = p.numel() // max(s * q * k, 1)
+    _kernel("softmax_backward", p.dtype)(
+        p.data_ptr(), grad.data_ptr(), seen.data_ptr(), s, each, q, k, scale, _threads()
+    )
 
 
 def rotate(

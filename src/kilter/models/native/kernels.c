@@ -23,7 +23,7 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 
-int kilter_version(void) { return 1; }
+int kilter_version(void) { return 2; }
 
 INLINE floats load_f32(const float *p) { floats v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store_f32(float *p, floats v) { memcpy(p, &v, sizeof v); }
@@ -96,6 +96,22 @@ INLINE floats exponential(floats x) {
   return either(under, fill(0), p * (floats)power);
 }
 
+/* s [n] becomes e^(s - max); returns 1 over the sum. n is padded to LANES by the caller with minus infinity. */
+static float weigh(float *s, long n) {
+  floats top = fill(-INFINITY), sum = fill(0);
+  for (long w = 0; w < n; w += LANES) {
+    floats v = load_f32(s + w);
+    top = either((v > top) | (v != v), v, top);
+  }
+  floats high = fill(largest(top));
+  for (long w = 0; w < n; w += LANES) {
+    floats v = exponential(load_f32(s + w) - high);
+    store_f32(s + w, v);
+    sum += v;
+  }
+  return 1.0f / total(sum);
+}
+
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(a) JOIN(a, SUFFIX)
@@ -105,13 +121,13 @@ INLINE floats exponential(floats x) {
 #define PUT JOIN(put, SUFFIX)
 #define PARALLEL _Pragma("omp parallel for schedule(static) num_threads(threads) if (threads > 1 && work > SMALL)")
 
-#define T uint16_t
-#define SUFFIX bf16
+#define T float
+#define SUFFIX f32
 #include "kernels.c"
 #undef T
 #undef SUFFIX
-#define T float
-#define SUFFIX f32
+#define T uint16_t
+#define SUFFIX bf16
 #include "kernels.c"
 
 #else /* once per type from here on */
@@ -184,6 +200,121 @@ void NAME(rotate)(const T *x, const T *cosine, const T *sine, const T *weight, f
         SET(to + d / 2 + i, right * GET(cb + i) + sign * left * (sign < 0 ? GET(sa + i) : GET(sb + i)));
       }
     }
+}
+
+#define PART 64 /* rows whose weight gradients are summed together */
+
+/* Gradients of norm without `add`: dx [rows, d], and unless it is null, in `parts` [rows / PART rounded up, d] the float32
+ * sums over PART rows each that make up the weight's. */
+void NAME(norm_backward)(const T *x, const T *weight, const T *grad, T *dx, float *parts, long rows, long d, float eps,
+                         int threads) {
+  long work = rows * d;
+  PARALLEL
+  for (long part = 0; part < (rows + PART - 1) / PART; part++) {
+    float *sums = parts ? parts + part * d : 0;
+    if (sums) memset(sums, 0, sizeof(float) * d);
+    for (long row = part * PART; row < rows && row < (part + 1) * PART; row++) {
+      const T *own = x + row * d, *g = grad + row * d;
+      floats squares = fill(0), along = fill(0);
+      EACH(i, d) {
+        floats v = GET(own + i);
+        squares += v * v;
+        along += v * GET(g + i) * GET(weight + i);
+      }
+      float scale = 1.0f / sqrtf(total(squares) / d + eps), mean = total(along) * scale / d;
+      EACH(i, d) {
+        floats unit = GET(own + i) * scale, each = GET(g + i);
+        if (sums && rest == LANES) store_f32(sums + i, load_f32(sums + i) + each * unit);
+        else if (sums) put_some_f32(sums + i, some_f32(sums + i, rest) + each * unit, rest);
+        SET(dx + row * d + i, (each * GET(weight + i) - unit * mean) * scale);
+      }
+    }
+  }
+}
+
+/* Gradients of gated for dense rows: n numbers each. */
+void NAME(gated_backward)(const T *gate, const T *up, const T *grad, T *dgate, T *dup, long n, int threads) {
+  long work = n, step = 4096;
+  PARALLEL
+  for (long part = 0; part < (n + step - 1) / step; part++) {
+    long first = part * step, count = n - first < step ? n - first : step;
+    EACH(j, count) {
+      long i = first + j;
+      floats v = GET(gate + i), g = GET(grad + i), sigmoid = 1.0f / (1.0f + exponential(-v));
+      SET(dgate + i, g * GET(up + i) * sigmoid * (1.0f + v * (1.0f - sigmoid)));
+      SET(dup + i, g * v * sigmoid);
+    }
+  }
+}
+
+/* Heads of tokens as dense blocks: x [N, heads, d], tokens `stride` apart, to out [S, heads, Q, d]; at
+ * [S, Q] names the tokens, -1 none, which gives zeros. */
+void NAME(gather)(const T *x, const int64_t *at, T *out, long segments, long queries, long heads, long d, long stride,
+                  int threads) {
+  long work = segments * queries * heads * d;
+  PARALLEL
+  for (long segment = 0; segment < segments; segment++)
+    for (long head = 0; head < heads; head++)
+      for (long query = 0; query < queries; query++) {
+        long token = at[segment * queries + query];
+        T *to = out + ((segment * heads + head) * queries + query) * d;
+        if (token < 0) memset(to, 0, sizeof(T) * d);
+        else memcpy(to, x + token * stride + head * d, sizeof(T) * d);
+      }
+}
+
+/* The way back: out [N, heads, d], dense, gets what the block holds, or with `add` has it added, segment after segment. */
+void NAME(scatter)(const T *block, const int64_t *at, T *out, long segments, long queries, long heads, long d, int add,
+                   int threads) {
+  long work = segments * queries * heads * d;
+  PARALLEL
+  for (long head = 0; head < heads; head++)
+    for (long segment = 0; segment < segments; segment++)
+      for (long query = 0; query < queries; query++) {
+        long token = at[segment * queries + query];
+        if (token < 0) continue;
+        const T *from = block + ((segment * heads + head) * queries + query) * d;
+        T *to = out + (token * heads + head) * d;
+        if (add) EACH(i, d) SET(to + i, GET(to + i) + GET(from + i));
+        else memcpy(to, from, sizeof(T) * d);
+      }
+}
+
+/* softmax(scale * s) in place, s [S, each, Q, keys]: a row sees its first seen[S, Q] keys, and has zeros behind them. */
+void NAME(softmax)(T *s, const int64_t *seen, long segments, long each, long queries, long keys, float scale, int threads) {
+  long work = segments * each * queries * keys;
+  PARALLEL
+  for (long row = 0; row < segments * each * queries; row++) {
+    long n = seen[row / (each * queries) * queries + row % queries];
+    T *own = s + row * keys;
+    float weights[keys + LANES];
+    EACH(i, n) {
+      floats v = GET(own + i) * scale;
+      if (rest < LANES)
+        for (long l = rest; l < LANES; l++) v[l] = -INFINITY;
+      store_f32(weights + i, v);
+    }
+    floats share = fill(weigh(weights, (n + LANES - 1) / LANES * LANES));
+    EACH(i, n) SET(own + i, load_f32(weights + i) * share);
+    memset(own + n, 0, sizeof(T) * (keys - n));
+  }
+}
+
+/* Its gradient with respect to s, in place of that of the probabilities p. */
+void NAME(softmax_backward)(const T *p, T *grad, const int64_t *seen, long segments, long each, long queries, long keys,
+                            float scale, int threads) {
+  long work = segments * each * queries * keys;
+  PARALLEL
+  for (long row = 0; row < segments * each * queries; row++) {
+    long n = seen[row / (each * queries) * queries + row % queries];
+    const T *own = p + row * keys;
+    T *g = grad + row * keys;
+    floats sum = fill(0);
+    EACH(i, n) sum += GET(own + i) * GET(g + i);
+    float mean = total(sum);
+    EACH(i, n) SET(g + i, GET(own + i) * (GET(g + i) - mean) * scale);
+    memset(g + n, 0, sizeof(T) * (keys - n));
+  }
 }
 
 /* Scores of `count` (at most 4) queries [count, d] against keys [d, width] in columns [0, used): into s, rows `wide` apart. */
@@ -272,22 +403,6 @@ static void NAME(sums)(int count, const float *s, const T *values, float *out, l
   if (count == 4) NAME(sums_)(4, s, values, out, d, used, wide);
 }
 
-/* s [n] becomes e^(s - max); returns 1 over the sum. n is padded to LANES by the caller with minus infinity. */
-INLINE float NAME(weigh)(float *s, long n) {
-  floats top = fill(-INFINITY), sum = fill(0);
-  for (long w = 0; w < n; w += LANES) {
-    floats v = load_f32(s + w);
-    top = either((v > top) | (v != v), v, top);
-  }
-  floats high = fill(largest(top));
-  for (long w = 0; w < n; w += LANES) {
-    floats v = exponential(load_f32(s + w) - high);
-    store_f32(s + w, v);
-    sum += v;
-  }
-  return 1.0f / total(sum);
-}
-
 typedef struct {
   const T *keys, *values, *mask; /* [X * G, d, width], [X * G, width, d], [X * G, width] */
   long width, used;              /* columns that there are, and the first of them that anybody looks at */
@@ -308,7 +423,7 @@ static void NAME(few)(int count, const float *q, NAME(columns) prompt, long at, 
   NAME(scores)(count, q, own.keys + place * d * own.width, own.mask + place * own.width, s + first, d, own.width, own.used,
                wide);
   float scale[4];
-  for (int r = 0; r < count; r++) scale[r] = NAME(weigh)(s + r * wide, wide);
+  for (int r = 0; r < count; r++) scale[r] = weigh(s + r * wide, wide);
   NAME(sums)(count, s, prompt.values + at * d * prompt.width, sums, d, prompt.used, wide);
   NAME(sums)(count, s + first, own.values + place * d * own.width, sums, d, own.used, wide);
   for (int r = 0; r < count; r++)
