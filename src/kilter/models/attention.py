@@ -180,9 +180,9 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, layout: AttentionLayout, s
         [N, H, D]
     """
     if all(block.mask.shape[1] <= LONG for block in layout.blocks):
-        dense = [one.contiguous() for one in (q, k, v)]
-        if native.takes(*dense):
-            return block_attention(*dense, layout.blocks, scale)
+        q, k, v = (one.contiguous() for one in (q, k, v))
+        if native.takes(q, k, v):
+            return block_attention(q, k, v, layout.blocks, scale)
     out = []
     for block in layout.blocks:
         rows, n_q, n_k = block.mask.shape

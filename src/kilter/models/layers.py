@@ -30,7 +30,8 @@ def lighten_layers(model: Any) -> int:
 
 def window_of(attention: Any) -> int | None:
     """How many tokens an attention module looks back, or None for all."""
-    return getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+    window: int | None = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+    return window
 
 
 def _attend(
@@ -51,6 +52,8 @@ def _attend(
     )
     if hasattr(module, "q_norm"):
         q, k = module.q_norm(q), module.k_norm(k)
+    if not native.takes(q, k, cos, sin):  # projections in another precision than their input (autocast)
+        return _as_before(module, hidden_states, position_embeddings=position_embeddings, **kwargs)
     q, k = rotate(q, cos, sin), rotate(k, cos, sin)
     attended = layout.attend(module.layer_idx, q, k, v, module.scaling)
     return module.o_proj(attended.reshape(1, tokens, -1)), None
@@ -63,5 +66,6 @@ def _mlp(module: Any, x: Tensor) -> Tensor:
     return out
 
 
-def _as_before(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    return type(module).forward(module, *args, **kwargs)
+def _as_before(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    out: tuple[Tensor, Tensor | None] = type(module).forward(module, *args, **kwargs)
+    return out

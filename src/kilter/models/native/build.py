@@ -54,13 +54,13 @@ def _loaded() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     _share_threads()
-    folder = _folder()
+    folder, source = _folder(), SOURCE.read_text(encoding="utf-8")
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True
     ).stdout
     for choice in CHOICES:
         flags = (*COMMON, *choice)
-        parts = (SOURCE.read_text(encoding="utf-8"), compiler, version, *flags, _processor())
+        parts = (source, compiler, version, *flags, _processor())
         file = folder / f"kernels-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]}.so"
         try:
             if not file.exists():
