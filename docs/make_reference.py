@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made from the code by docs/make_reference.py: change the code, then run `make docs`. -->\n"
 
 ROOMS = (
+    "web",
     "recipes",
     "recipes.report",
     "serving",
@@ -26,6 +27,9 @@ ROOMS = (
     "training",
     "judges",
     "feedback",
+    "feedback.accounts",
+    "feedback.tasks",
+    "feedback.work",
     "testbeds.instructions",
     "testbeds.plain_text",
     "models",
@@ -37,6 +41,8 @@ ROOMS = (
 
 VARIABLES = {
     "KILTER_WORKSPACE": "The workspace's folder; `./workspace` if it is not set. `--workspace` wins over it.",
+    "KILTER_DATABASE": "The address of the PostgreSQL database with the record's rows; the workspace's `kilter.db` if "
+    "it is not set. `--database` wins over it.",
     "KILTER_HOME": "Where pulled models are kept; `kilter` in your cache folder (`XDG_CACHE_HOME`) if it is not set.",
     "KILTER_NATIVE": "`0` computes without the native kernels ([speed](../speed.md)).",
     "KILTER_DEBUG": "`1` shows the traceback of an error.",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.pop("KILTER_DATABASE", None)  # whoever runs the tests may have a record of their own
+
+pytest_plugins = ["postgresql_server"]
 
 # A busy machine is no reason to fail: no test asserts on a clock.
 settings.register_profile("kilter", deadline=None, suppress_health_check=[HealthCheck.too_slow])

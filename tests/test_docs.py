@@ -36,14 +36,19 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    return script("make_reference")
 
 
 def test_reference_is_up_to_date(reference: ModuleType) -> None:
@@ -54,11 +59,7 @@ def test_reference_is_up_to_date(reference: ModuleType) -> None:
 
 
 def test_the_tables_of_scale_are_up_to_date() -> None:
-    specification = importlib.util.spec_from_file_location("make_scale", ROOT / "docs" / "make_scale.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = script("make_scale")
     text = module.PAGE.read_text(encoding="utf-8")
     assert text == module.filled(text), "docs/scale.md is out of date; run `make docs`"
     assert text.count("| Llama 3.1 70B |") == 3
@@ -72,8 +73,8 @@ def test_reference_holds_nothing_that_changes_from_run_to_run(reference: ModuleT
 def test_every_room_is_in_the_reference(reference: ModuleType) -> None:
     rooms = {path.parent.relative_to(ROOT / "src" / "kilter") for path in ROOT.glob("src/kilter/*/**/__init__.py")}
     shown = {Path(*room.split(".")) for room in reference.ROOMS}
-    # Commands and steps have pages of their own; the kernels are for the models alone.
-    unlisted = {Path("cli"), Path("testbeds"), Path("recipes/steps"), Path("models/native")}
+    # Commands and steps have pages of their own; routes are asked for by browsers; the kernels are for the models alone.
+    unlisted = {Path("cli"), Path("testbeds"), Path("recipes/steps"), Path("web/routes"), Path("models/native")}
     assert rooms - shown == unlisted
 
 

@@ -87,6 +87,14 @@ def test_nothing_is_unpickled_evaluated_or_run_through_a_shell(path: Path) -> No
     assert not list(unsafe(TREES[path]))
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_peer_is_imported(path: Path) -> None:
+    """trl is what the losses are tested against, and nothing else."""
+    imported = [str(one.module) for one in ast.walk(TREES[path]) if isinstance(one, ast.ImportFrom)]
+    imported += [a.name for one in ast.walk(TREES[path]) if isinstance(one, ast.Import) for a in one.names]
+    assert not [name for name in imported if name.partition(".")[0] == "trl"]
+
+
 @pytest.mark.parametrize(
     "code",
     [

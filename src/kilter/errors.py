@@ -35,7 +35,7 @@ class TrainingStopped(KilterError):
 
 
 class StorageError(KilterError):
-    """The disk is full or not writable; what was written before is still whole."""
+    """The disk or the database is full, not writable or not reached; what was written before is still whole."""
 
     exit_code = 6
 

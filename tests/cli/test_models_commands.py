@@ -72,8 +72,57 @@ def test_show_finds_altered_files(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert part in shown, part
 
 
+SHAPE = {
+    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 128, "vocab_size": 1000,
+}  # fmt: skip
+
+
+def test_plan_says_what_each_method_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kilter.models.estimate import METHODS, Shape, training_memory
+
+    folder = save_model(tmp_path / "m", **SHAPE)
+    assert execute(["models", "plan", str(folder), "--tokens", "8192", "--longest", "4096", "--processes", "2"]) == 0
+    head, *rows, _ = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["method", "adapters"]
+    assert [row.split()[0] for row in rows] == list(METHODS)
+    shape = Shape(64, 2, 4, 2, 16, 128, 1000, False)
+    memory = training_memory(shape, tokens=8192, longest=4096, rank=None, processes=2, recompute=True, method="ppo")
+    assert rows[-1].split()[-2:] == [f"{memory.total / 2**30:.1f}", "GiB"]
+
+
+def test_plan_of_an_adapter_is_that_of_its_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "base", **SHAPE)  # which the adapter names by this path
+    assert execute(["models", "plan", str(tmp_path / "base")]) == 0
+    expected = capsys.readouterr().out
+    assert execute(["models", "plan", str(save_adapter(tmp_path / "a"))]) == 0
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"config.json": {**SHAPE, "intermediate_size": None}}, "config.json does not say intermediate_size"),
+        ({"config.json": {"n_embd": 64}}, "does not say hidden_size, num_hidden_layers"),
+        ({"config.json": []}, "is not a JSON object"),
+        ({"adapter_config.json": {"r": 4}}, "adapter_config.json does not name the adapter's base model"),
+        ({"adapter_config.json": {"base_model_name_or_path": "gone"}}, "There is no model 'gone'"),
+    ],
+)
+def test_plan_names_what_a_model_does_not_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, Any], said: str
+) -> None:
+    folder = save_model(tmp_path / "m")
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    assert execute(["models", "plan", str(folder)]) == 4
+    assert said in capsys.readouterr().err
+
+
 def test_missing_model_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["models", "show", "smolm2"]) == 4
+    assert "did you mean 'smollm2-135m'" in capsys.readouterr().err
+    assert execute(["models", "plan", "smolm2"]) == 4
     assert "did you mean 'smollm2-135m'" in capsys.readouterr().err
     assert execute(["models", "chat", "smollm2-135m"]) == 4
     assert "kilter models pull smollm2-135m" in capsys.readouterr().err
@@ -114,8 +163,11 @@ def test_pull_shows_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "100")
         assert execute(["models", "pull", "smollm2-135m"]) == 0
+        terminal.write("END")
         terminal.flush()
-        shown = os.read(leader, 100_000).decode()
+        shown = ""
+        while not shown.endswith("END"):  # a terminal hands its text over in pieces
+            shown += os.read(leader, 100_000).decode(errors="replace")
     os.close(leader)
     assert "2.0/2.0 MB" in shown
     assert "2 of 2 weights" in shown

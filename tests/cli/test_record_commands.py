@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from postgresql_server import Server
 from typer.testing import CliRunner, Result
 
 from kilter.cli.main import execute
@@ -177,3 +178,36 @@ def test_exit_codes_are_the_documented_ones(world: World, tmp_path: Path, capsys
     assert execute(["record", "show", "--workspace", str(tmp_path / "typo")]) == 7
     assert "There is no workspace at" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "typo").exists()
+
+
+def test_rows_in_postgresql_are_shown_and_verified(
+    tmp_path: Path, postgresql_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, where = postgresql_server.schema(), ["--workspace", str(tmp_path)]
+    with Workspace.open(tmp_path, address) as workspace:
+        workspace.record.add_artifact("model", {"name": "policy"})
+        root = workspace.record.root()
+    assert execute(["record", "show", *where, "--database", address]) == 0
+    assert "policy" in capsys.readouterr().out
+    assert execute(["record", "verify", *where]) == 7
+    assert "name the database with --database" in capsys.readouterr().err
+    monkeypatch.setenv("KILTER_DATABASE", address)
+    assert execute(["record", "verify", *where]) == 0
+    assert f"root  {root}" in capsys.readouterr().out
+
+
+def test_a_password_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Workspace.open(tmp_path).close()
+    (tmp_path / "kilter.db").unlink()
+    monkeypatch.setenv("KILTER_DEBUG", "1")
+    for address, code in [
+        ("postgresql://ann:correct-horse@127.0.0.1:1/team", 6),
+        ("postgresql://ann:correct-horse@db:port/team", 2),
+        ("mysql://ann:correct-horse@db/team", 2),
+    ]:
+        assert execute(["record", "show", "--workspace", str(tmp_path), "--database", address]) == code
+        said = capsys.readouterr()
+        assert "Traceback" in said.err
+        assert "correct-horse" not in said.out + said.err

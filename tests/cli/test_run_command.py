@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgresql_server import Server
 
 from kilter.cli.main import INTERRUPTED, execute
 from kilter.cli.progress import StageProgress
-from kilter.errors import KilterError, TrainingStopped
+from kilter.errors import DataError, KilterError, RecordError, TrainingStopped
 from kilter.recipes import recipe as recipes
 from kilter.recipes.step import Context, Kind
 from kilter.settings import Settings
@@ -58,6 +59,18 @@ def test_a_workspace_of_ones_own(recipe: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "Report: mine/runs/other/report.html\n"
     assert (recipe.parent / "mine" / "runs" / "other" / "report.html").read_text() == "<p>done</p>"
     assert not (recipe.parent / "workspace").exists()
+
+
+def test_rows_in_postgresql(recipe: Path, postgresql_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    address = postgresql_server.schema()
+    for state in ("done", "already done"):
+        assert execute(["run", "demo.yaml", "--database", address]) == 0
+        assert f"work: {state}" in capsys.readouterr().err
+    assert execute(["sweep", "demo.yaml", "work.steps=1,2", "--database", address]) == DataError.exit_code
+    assert "no step that writes figures" in capsys.readouterr().err
+    assert not (recipe.parent / "workspace" / "kilter.db").exists()
+    assert execute(["run", "demo.yaml"]) == RecordError.exit_code
+    assert "name the database with --database" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kilter.errors import DataError
 from kilter.models import LanguageModel, packed_logprobs
-from kilter.models.pack import Item, micro_batches, pack, total_tokens
+from kilter.models.pack import Item, as_bytes, micro_batches, pack, total_tokens
 
 TOKENS = st.lists(st.integers(0, 50), max_size=6)
 
@@ -79,6 +79,14 @@ def test_segments_cover_the_row_once_and_a_response_continues_its_own_prompt(bat
             assert positions[segment.start] == len(item.prompt)
             assert segment.keys == len(item.prompt) + len(response)
     assert next(pieces, None) is None
+
+
+@given(st.lists(items(), min_size=1, max_size=5))
+def test_a_segment_says_what_its_item_says(batch: list[Item]) -> None:
+    packed = pack(batch)
+    assert packed.texts == [text for item in batch for text in item.texts]
+    said = [one for item in batch for one in (item.prompt, *item.responses) if one]
+    assert [own for _, own in packed.texts] == [as_bytes(one) for one in said]
 
 
 def test_two_items_with_equal_prompts_each_use_their_own() -> None:

@@ -71,11 +71,14 @@ def test_weights_are_those_of_the_real_models(tiny_lm: Make) -> None:
 def test_what_is_divided_is_divided() -> None:
     common: dict[str, Any] = {"tokens": 8192, "longest": 4096, "rank": None}
     one, eight = (training_memory(EIGHT, **common, processes=count) for count in (1, 8))
-    assert one.weights == 6 * EIGHT.weights  # bfloat16 and masters
+    assert one.weights == 2 * EIGHT.weights
+    assert one.masters == 4 * EIGHT.weights
     assert one.moments == 8 * EIGHT.weights
     assert eight.moments == EIGHT.weights
     assert eight.activations == one.activations
     assert eight.total - eight.activations < 0.2 * (one.total - one.activations)
+    two = training_memory(EIGHT, **common, method="ppo")
+    assert (two.masters, two.moments) == (2 * one.masters, 2 * one.moments)
     adapters = training_memory(EIGHT, tokens=8192, longest=4096, rank=16)
     assert adapters.moments + adapters.gradients == 12 * EIGHT.adapter(16)
     again = training_memory(EIGHT, **common, recompute=True)

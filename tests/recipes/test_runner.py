@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kilter.errors import TrainingStopped
+from kilter.errors import RecordError, TrainingStopped
 from kilter.recipes import RunResult, run_recipe, runner
 from kilter.recipes import recipe as recipes
 from kilter.recipes.step import Context, Kind, file_hashes
@@ -230,6 +231,9 @@ def test_results_whose_record_was_thrown_away_are_made_again(world: World) -> No
     first = world.run()
     for file in (world.root / "workspace").glob("kilter.db*"):
         file.unlink()
+    with pytest.raises(RecordError, match="remove blobs/ as well"):
+        world.run()
+    shutil.rmtree(world.root / "workspace" / "blobs")
     (first.outputs["train"].folder / "model" / "weights").unlink()
     (first.outputs["train"].folder / "model").rmdir()
     world.run()

@@ -1,20 +1,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from places import Place
 
 from kilter.errors import RecordError
 from kilter.record import DetachedRecord, Judgment, Record, Workspace
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / "w") as opened:
-        yield opened
 
 
 def fill(record: Record, folder: Path, base: str) -> list[str]:
@@ -28,8 +22,10 @@ def fill(record: Record, folder: Path, base: str) -> list[str]:
     return [small, large, *judgment, dataset, record.add_folder("model", folder, parents=[dataset])]
 
 
-def test_taken_over_it_is_the_record_that_was_written_directly(workspace: Workspace, tmp_path: Path) -> None:
-    with Workspace.open(tmp_path / "direct") as direct:
+def test_taken_over_it_is_the_record_that_was_written_directly(
+    workspace: Workspace, place: Place, tmp_path: Path
+) -> None:
+    with Workspace.open(tmp_path / "direct", place.another()) as direct:
         bases = [one.record.add_artifact("base", "b") for one in (workspace, direct)]
         expected = fill(direct.record, tmp_path / "model", bases[1])
         detached = DetachedRecord(workspace.record.blobs.root)

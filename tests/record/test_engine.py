@@ -1,24 +1,25 @@
+"""What holds on every database: one writer at a time, whole transactions, nothing changed, nothing lost."""
+
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text, update
+from places import Place
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from kilter.errors import RecordError, StorageError
-from kilter.record import NewArtifact, Record, Workspace, engine
-from kilter.record.tables import artifacts, metadata
+from kilter.record import Judgment, NewArtifact, Record, Workspace, engine
+from kilter.record.tables import artifacts, log, metadata
 
 WRITER = """
 import sys
@@ -33,30 +34,48 @@ for number in range(rounds):
     )
     print(number, flush=True)
 """
+# Stops for ever in its second transaction, when the rows are inserted and logged and only the commit is left.
+SLEEPER = """
+import sys, time
+from kilter.record import Workspace, log
+
+record = Workspace.open(sys.argv[1]).record
+record.add_artifact("comparison", {"kept": True})
+append = log.append
+
+def append_and_stop(connection, entries):
+    append(connection, entries)
+    print("written", flush=True)
+    time.sleep(1000)
+
+log.append = append_and_stop
+record.add_artifact("comparison", {"kept": False})
+"""
 
 
-def writer(folder: Path, name: str, rounds: int, size: int) -> subprocess.Popen[str]:
-    arguments = [str(folder), name, str(rounds), str(size)]
-    return subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True)
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("statement", ["UPDATE", "DELETE", "INSERT OR REPLACE"])
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stdout
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {table} SET {key} = {key}", "DELETE FROM {table}"])
 @pytest.mark.parametrize("table", list(metadata.tables))
-def test_the_database_itself_refuses_changes(workspace: Workspace, table: str, statement: str) -> None:
-    _fill(workspace.record)
-    connection = sqlite3.connect(workspace.root / "kilter.db")
-    before = connection.execute(f"SELECT * FROM {table}").fetchall()
-    assert before
-    column = "seq" if table == "log" else "sha256" if table == "bodies" else "id"
-    whole = {
-        "UPDATE": f"UPDATE {table} SET {column} = {column}",
-        "DELETE": f"DELETE FROM {table}",
-        "INSERT OR REPLACE": f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}",
-    }[statement]
-    with pytest.raises(sqlite3.IntegrityError, match="the record is append-only"):
-        connection.execute(whole)
-    assert connection.execute(f"SELECT * FROM {table}").fetchall() == before
-    connection.close()
+def test_the_database_itself_refuses_changes(workspace: Workspace, place: Place, table: str, statement: str) -> None:
+    fill(workspace.record)
+    key = metadata.tables[table].primary_key.columns[0].name
+    with place.behind(workspace.root) as connection:
+        before = connection.execute(f"SELECT * FROM {table} ORDER BY {key}").fetchall()
+        assert before
+        with pytest.raises(Exception, match="the record is append-only"):
+            connection.execute(statement.format(table=table, key=key))
+        assert connection.execute(f"SELECT * FROM {table} ORDER BY {key}").fetchall() == before
 
 
 @pytest.mark.parametrize(
@@ -72,7 +91,7 @@ def test_the_database_itself_refuses_changes(workspace: Workspace, table: str, s
 def test_the_library_refuses_changes_on_any_database(record: Record, statement) -> None:  # type: ignore[no-untyped-def]
     with (
         pytest.raises(RecordError, match="append-only"),
-        engine.writing(record._engine) as connection,
+        record._database.writing() as connection,
     ):
         connection.execute(statement)
 
@@ -84,47 +103,60 @@ def test_the_schema_compiles_for_postgresql() -> None:
         assert "JSON" not in ddl
 
 
-def test_every_transaction_is_durable_and_readers_do_not_wait(record: Record) -> None:
-    with engine.reading(record._engine) as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        assert connection.exec_driver_sql("SELECT count(*) FROM log").scalar() == 0
+def test_a_reader_sees_one_state_and_waits_for_no_writer(record: Record) -> None:
+    with record._database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(log)).scalar() == 0
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(_fill, record).result(timeout=30)
-        assert connection.exec_driver_sql("SELECT count(*) FROM log").scalar() == 0
-    assert record.size() > 0
+            pool.submit(fill, record).result(timeout=60)
+        assert connection.execute(select(func.count()).select_from(log)).scalar() == 0
+    size = record.size()
+    assert size > 0
+    with record._database.writing() as connection:
+        connection.execute(log.insert(), {"seq": size, "table_name": "x", "row_id": "0" * 64, "subtree": "x"})
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(record.size).result(timeout=60) == size
+        connection.rollback()
+    assert record.size() == size
 
 
-def test_several_processes_open_and_write_one_new_workspace_at_once(tmp_path: Path) -> None:
-    names = [f"rater-{number}" for number in range(4)]
-    writers = [writer(tmp_path, name, 15, 5) for name in names]
-    assert [process.wait(timeout=120) for process in writers] == [0] * 4
-    record = Workspace.open(tmp_path).record
-    assert record.counts()["artifacts"] == 15
-    assert record.counts()["judgments"] == record.counts()["log"] - 15 == 4 * 15 * 5
-    assert record.verify().ok
-    record.close()
+def test_several_processes_open_and_write_one_new_workspace_at_once(tmp_path: Path, place: Place) -> None:
+    writers = [start(WRITER, tmp_path, f"rater-{number}", 15, 5) for number in range(4)]
+    assert [process.wait(timeout=240) for process in writers] == [0] * 4
+    with Workspace.open(tmp_path) as workspace:
+        record = workspace.record
+        assert record.counts()["artifacts"] == 15
+        assert record.counts()["judgments"] == record.counts()["log"] - 15 == 4 * 15 * 5
+        assert record.verify().ok  # which also finds every gap in the log's numbers
     for process in writers:
         assert process.stdout
         process.stdout.close()
 
 
-def test_killing_a_writer_leaves_whole_batches(tmp_path: Path) -> None:
-    process = writer(tmp_path, "rater", 10_000, 40)
+def test_killing_a_writer_leaves_whole_batches(tmp_path: Path, place: Place) -> None:
+    process = start(WRITER, tmp_path, "rater", 10_000, 40)
     assert process.stdout
     for _ in range(3):
         process.stdout.readline()
-    time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    kill(process)
     with Workspace.open(tmp_path) as workspace:
         counts = workspace.record.counts()
         assert counts["judgments"] % 40 == 0
         assert counts["judgments"] >= 120
         assert workspace.record.verify().ok
         workspace.record.add_artifact("comparison", {"after": True})
+        assert workspace.record.verify().ok
+
+
+def test_a_writer_killed_before_its_commit_leaves_nothing_and_holds_nobody_up(tmp_path: Path, place: Place) -> None:
+    process = start(SLEEPER, tmp_path)
+    assert process.stdout
+    assert process.stdout.readline() == "written\n"
+    with Workspace.open(tmp_path) as workspace:
+        assert workspace.record.size() == 1
+        kill(process)
+        workspace.record.add_artifact("comparison", {"after": True})
+        bodies = [workspace.record.json(row.id) for row in workspace.record.artifacts("comparison")]
+        assert bodies == [{"kept": True}, {"after": True}]
         assert workspace.record.verify().ok
 
 
@@ -142,7 +174,7 @@ def test_threads_share_a_record(record: Record) -> None:
 def test_a_forked_child_uses_connections_of_its_own(record: Record) -> None:
     record.add_artifact("comparison", {"from": "parent"})
     child = multiprocessing.get_context("fork").Process(
-        target=lambda: _and_leave(lambda: record.add_artifact("comparison", {"from": "child"}))
+        target=lambda: and_leave(lambda: record.add_artifact("comparison", {"from": "child"}))
     )
     child.start()
     child.join(60)
@@ -152,35 +184,49 @@ def test_a_forked_child_uses_connections_of_its_own(record: Record) -> None:
     assert record.verify().ok
 
 
-def test_a_writer_that_waits_too_long_is_told_so(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.01)
-    other = sqlite3.connect(workspace.root / "kilter.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with (
-        pytest.raises(StorageError, match="Another process has been writing"),
-        Workspace.open(workspace.root) as impatient,
-    ):
-        impatient.record.add_artifact("comparison", {})
-    other.execute("ROLLBACK")
-    other.close()
+@pytest.mark.parametrize("same", [True, False])
+def test_a_writer_that_waits_too_long_is_told_so(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    with workspace.record._database.writing(), monkeypatch.context() as patched:
+        patched.setattr(engine, "BUSY_SECONDS", 0.01)
+        with Workspace.open(workspace.root) as other, ThreadPoolExecutor(1) as pool:
+            impatient = workspace.record if same else other.record
+            waiting = pool.submit(impatient.add_artifact, "comparison", {})
+            with pytest.raises(StorageError, match="Another process or thread has been writing"):
+                waiting.result(60)
+    workspace.record.add_artifact("comparison", {})
+    assert workspace.record.size() == 1
 
 
-def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
-    (tmp_path / "kilter.db").write_text("this is a text, and a long one too, of more than one hundred bytes" * 9)
-    with pytest.raises(RecordError, match="file is not a database"):
-        Workspace.open(tmp_path)
+def test_tables_of_another_program_are_left_alone(tmp_path: Path, place: Place) -> None:
+    with place.behind(tmp_path) as connection:
+        connection.execute("CREATE TABLE runs (id INTEGER, distance REAL)")
+        with pytest.raises(RecordError, match=r"has a table 'runs' that is not the record's.*of its own"):
+            Workspace.open(tmp_path)
+        with pytest.raises(Exception, match="artifacts"):
+            connection.execute("SELECT * FROM artifacts")
 
 
-def _fill(record: Record) -> None:
-    from kilter.record import Judgment
+def test_a_table_that_is_not_there_yet_is_added(tmp_path: Path, place: Place) -> None:
+    Workspace.open(tmp_path).close()
+    with place.behind(tmp_path) as connection:
+        connection.execute("DROP TABLE evidence")
+    with Workspace.open(tmp_path, create=False) as workspace:
+        fill(workspace.record)
+        assert workspace.record.counts()["evidence"] == 1
+        assert workspace.record.verify().ok
 
+
+def fill(record: Record) -> None:
+    """One row or more in every table."""
     target, critique = record.add_artifacts([NewArtifact("comparison", {}), NewArtifact("critique", "No.")])
     (judged,) = record.add_judgments([Judgment(target, "which?", "ann", "human", 1)])
     record.add_exposure(judged, critique)
     record.add_evidence("m", 1.0, 0.5, 1.5, 3, "t", record.start_run("eval", {}))
 
 
-def _and_leave(act: Callable[[], object]) -> None:
+def and_leave(act: Callable[[], object]) -> None:
     try:
         act()
     except BaseException:

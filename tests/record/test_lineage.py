@@ -129,6 +129,6 @@ def test_thousands_of_judgments_take_few_queries(record: Record) -> None:
     ids = record.add_judgments([Judgment(key, "which?", "ann", "human", 1) for key in comparisons])
     model = record.add_artifact("model", {}, parents=[record.add_dataset(comparisons, ids)])
     statements: list[str] = []
-    event.listen(record._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    event.listen(record._database.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
     assert len(record.judgments_that_shaped(model)) == 3000
     assert len(statements) < 40

@@ -144,8 +144,10 @@ def test_every_size_has_the_root_of_the_definition() -> None:
     for size in range(len(MANY) + 1):
         frontier, _ = tree(MANY[:size])
         assert frontier.root() == definition(MANY[:size])
-        ends = merkle.frontier_leaves(size)
-        resumed = merkle.Frontier(size, [nodes[end].subtree for end in ends])
+        sizes = [size]  # and that without the smallest subtree, and so on, as the database is asked for them
+        while sizes[-1]:
+            sizes.append(sizes[-1] & sizes[-1] - 1)
+        resumed = merkle.Frontier(size, [nodes[end - 1].subtree for end in sizes[-2::-1]])
         assert resumed.roots == frontier.roots
 
 

@@ -67,6 +67,7 @@ def test_seeds_and_times_tell_two_judgments_apart() -> None:
 def test_near_types_are_the_one_type_that_a_database_gives_back() -> None:
     assert judgment(seed=np.int64(3)).id == judgment(seed=3).id
     assert judgment(probability=1).id == judgment(probability=1.0).id
+    assert judgment(probability=-0.0).id == judgment(probability=0.0).id
     assert judgment(probability=np.float32(0.5)).id == judgment(probability=0.5).id
     assert judgment(blinded=np.True_).id == judgment(blinded=True).id
 

@@ -250,25 +250,9 @@ def test_a_full_disk_while_writing_a_body_records_nothing(
     assert workspace.record.verify().ok
 
 
-def test_a_full_database_records_nothing_and_goes_on_later(record: Record) -> None:
-    target = record.add_artifact("comparison", {})
-
-    def limit(connection, *_: object) -> None:  # type: ignore[no-untyped-def]
-        connection.execute("PRAGMA max_page_count = 70")
-
-    event.listen(record._engine, "checkout", limit)
-    with pytest.raises(StorageError, match="disk is full"):
-        record.add_judgments([judgment(target, seed=seed) for seed in range(5000)])
-    event.remove(record._engine, "checkout", limit)
-    record.close()
-    assert record.counts()["judgments"] == 0
-    record.add_judgments([judgment(target, seed=seed) for seed in range(10)])
-    assert record.verify().ok
-
-
 def test_thousands_of_rows_take_few_statements(record: Record) -> None:
     statements: list[str] = []
-    event.listen(record._engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    event.listen(record._database.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
     comparisons = record.add_artifacts([NewArtifact("comparison", {"n": n}) for n in range(3000)])
     ids = record.add_judgments([judgment(key) for key in comparisons])
     record.add_dataset(comparisons, ids)

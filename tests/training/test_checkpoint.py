@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError
 
 from kilter.errors import SettingsError, StorageError
-from kilter.training import checkpoint
+from kilter.training import checkpoint, checkpoint_shards
 from kilter.training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
+from kilter.training.checkpoint_shards import save_shards
 
 TENSORS = {
     "optimizer/0.value": torch.arange(6.0).view(2, 3).t(),  # not contiguous
@@ -69,6 +70,31 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         load_checkpoint(tmp_path, "print")
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "garbage", "unreadable"])
+def test_a_damaged_shard_is_said_with_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    save_shards(tmp_path, 3, {key: value.contiguous() for key, value in TENSORS.items()}, COUNTERS, "print")
+    found = load_checkpoint(tmp_path, "print")
+    assert found is not None
+    assert all(torch.equal(found.tensors[key], value) for key, value in TENSORS.items())
+    [shard] = (tmp_path / "checkpoint-3").glob("*.safetensors")
+    if damage == "missing":
+        shard.unlink()
+    elif damage == "unreadable":  # while the processes read: DCP's own exception, which is no Exception
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(checkpoint_shards.HuggingFaceStorageReader, "read_data", fail)
+    else:
+        shard.write_bytes({"cut": shard.read_bytes()[:-5], "garbage": b"\xff" * 100}[damage])
+    with pytest.raises(StorageError, match=r"checkpoint-3 is damaged .*Delete it to start this stage anew") as caught:
+        load_checkpoint(tmp_path, "print")
+    assert "Traceback" not in str(caught.value)
+    assert damage != "missing" or f"{shard.name} is missing" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device")],
@@ -90,6 +116,17 @@ def test_a_full_disk_is_said_and_leaves_the_old_checkpoint_whole(
     assert found is not None
     assert found.step == 1
     assert [file.name for file in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_shard_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_shards.HuggingFaceStorageWriter, "write_data", full)
+    with pytest.raises(StorageError, match=r"step 2 .*No space left on device\. The checkpoint before") as caught:
+        save_shards(tmp_path, 2, {"a": torch.ones(2)}, COUNTERS, "print")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_another_write_error_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

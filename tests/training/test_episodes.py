@@ -9,9 +9,12 @@ import pytest
 
 from kilter.errors import DataError, SettingsError
 from kilter.models import LanguageModel, Response, sample
+from kilter.models.flops import Compute, decode_flops
 from kilter.training import GRPOSettings, LoraSettings, train_grpo
-from kilter.training.episodes import between_replies, play
-from kilter.training.loop import read_metrics
+from kilter.training.episodes import Episode, between_replies, play
+from kilter.training.loop import Loop, read_metrics
+from kilter.training.policy import Policy
+from kilter.training.rollout import sample_responses
 
 Make = Callable[..., LanguageModel]
 LORA = LoraSettings(rank=4, alpha=8)
@@ -125,6 +128,26 @@ def test_an_episode_ends_where_the_context_does(tiny_lm: Make) -> None:
     [[game]] = play(lm, draw, type("Long", (Patient,), {"ends": 9}), ["x"], encoded, n=1, turns=9, room=16, seed=0)
     assert game.turns < 9
     assert 470 + len(game.tokens) <= lm.context
+
+
+def test_a_prompt_with_room_for_one_reply_is_played_as_far_as_the_context_goes(tiny_lm: Make, tmp_path: Path) -> None:
+    lm = tiny_lm()
+    prompt = "x" * 450
+    room = lm.context - len(lm.encode_prompt(prompt))
+    settings = {**FAST, "steps": 1, "samples": 2, "prompts": 1, "turns": 9, "max_kl": 1e6, "variant": "reinforce++"}
+    train_grpo(lm, [prompt], Patient, GRPOSettings(**{**settings, "max_new_tokens": room}), tmp_path / "one")
+    [row] = read_metrics(tmp_path / "one" / "metrics.jsonl")
+    assert row["turns"] == 1
+    with pytest.raises(DataError, match=f"more than the {lm.context}"):
+        train_grpo(lm, [prompt], Patient, GRPOSettings(**{**settings, "max_new_tokens": room + 1}), tmp_path / "none")
+
+
+def test_what_the_environment_says_is_not_counted_as_sampled(tiny_lm: Make, tmp_path: Path) -> None:
+    lm = tiny_lm()
+    policy, loop = Policy(lm, None), Loop(tmp_path, "grpo", 1, "print", {})
+    episode = Episode([5] * 10, [-1.0] * 4, True, "a", learn=[True] * 2 + [False] * 6 + [True] * 2)
+    sample_responses(policy, [[1, 2, 3]], GRPOSettings(samples=1), 0, loop, play=lambda *_: [[episode]])
+    assert loop.compute == Compute(decode_flops(lm, 4, 3 + 10 / 2), 4)
 
 
 class Broken(Patient):

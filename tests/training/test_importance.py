@@ -18,6 +18,13 @@ def test_weights_are_the_capped_ratio() -> None:
     }  # fmt: skip
 
 
+def test_weights_against_a_loop_in_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+    old, sampled = (torch.randn(50, generator=generator, dtype=torch.float64) for _ in range(2))
+    expected = [min(math.exp(a - b), CAP) for a, b in zip(old.tolist(), sampled.tolist(), strict=True)]
+    assert importance_weights(old, sampled).tolist() == pytest.approx(expected, rel=1e-12)
+
+
 def test_weighted_by_it_samples_of_another_have_the_policys_mean() -> None:
     """By enumeration: where the cap is not reached, the sum over tokens of q * weight * f is that of p * f."""
     p, q = torch.tensor([0.5, 0.3, 0.2]).log(), torch.tensor([0.4, 0.3, 0.3]).log()

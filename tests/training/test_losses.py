@@ -143,11 +143,17 @@ def test_policy_loss_is_the_clipped_surrogate_with_its_gradient(seed: int, clip:
 
 @given(st.integers(0, 199), st.floats(0.05, 1))
 def test_value_loss_is_the_worse_of_clipped_and_plain_error(seed: int, clip: float) -> None:
-    values, old, returns = draws(8, seed, 9), draws(8, seed, 10), draws(8, seed, 11)
-    got = ppo_value_loss(values, old, returns, clip).tolist()
-    for value, before, target, loss in zip(values.tolist(), old.tolist(), returns.tolist(), got, strict=True):
+    values, old, returns = draws(8, seed, 9).requires_grad_(), draws(8, seed, 10), draws(8, seed, 11)
+    got = ppo_value_loss(values, old, returns, clip)
+    got.sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    rows = zip(values.tolist(), old.tolist(), returns.tolist(), got.tolist(), values.grad.tolist(), strict=True)
+    for value, before, target, loss, push in rows:
         near = before + max(-clip, min(clip, value - before))
-        assert loss == pytest.approx(max((value - target) ** 2, (near - target) ** 2) / 2, rel=1e-9)
+        plain, clipped = (value - target) ** 2, (near - target) ** 2
+        assert loss == pytest.approx(max(plain, clipped) / 2, rel=1e-9)
+        if abs(near - value) > 1e-9:  # else both are the same, and so are their gradients
+            assert push == pytest.approx(value - target if plain > clipped else 0.0, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -158,6 +164,17 @@ def test_k3_expects_the_kl_and_is_never_negative(seed: int) -> None:
     expected = sum(math.exp(p) * k for p, k in zip(policy.tolist(), each.tolist(), strict=True))
     assert expected == pytest.approx(exact, rel=1e-12)
     assert float(each.min()) >= 0
+
+
+@given(st.integers(0, 99))
+def test_k3_is_schulmans_with_its_gradient(seed: int) -> None:
+    p, q = draws(6, seed, 14).requires_grad_(), draws(6, seed, 15)
+    each = kl_k3(p, q)
+    each.sum().backward()  # type: ignore[no-untyped-call]
+    assert p.grad is not None
+    for index, r in enumerate((q - p).tolist()):
+        assert float(each[index].detach()) == pytest.approx(math.exp(r) - 1 - r, rel=1e-9, abs=1e-12)
+        assert float(p.grad[index]) == pytest.approx(1 - math.exp(r), rel=1e-9, abs=1e-12)
 
 
 def test_k3_of_nearly_equal_models_keeps_its_digits() -> None:

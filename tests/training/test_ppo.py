@@ -15,7 +15,7 @@ from torch import Tensor
 from kilter.errors import DataError, SettingsError, TrainingStopped
 from kilter.models import Item, LanguageModel, LoraConfig, Packed, Response, pack, sample, score
 from kilter.models.scalar import ScalarModel
-from kilter.training import LoraSettings, Models, Policy, PPOSettings, make_models, mean_loss, ppo, train_ppo
+from kilter.training import LoraSettings, Models, Policy, PPOSettings, make_models, mean_loss, ppo, prepare, train_ppo
 from kilter.training import loop as loops
 from kilter.training.loop import Loop, read_metrics
 
@@ -365,6 +365,20 @@ def test_runs_with(tiny_lm: Make, tmp_path: Path, settings: dict[str, Any]) -> N
     result = train_ppo(models, PROMPTS, chosen, tmp_path)
     assert result["steps"] == 2
     assert result["flops"] > 0
+
+
+def test_memory_is_counted_for_two_learners(tiny_lm: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    plain = prepare.training_memory
+
+    def counted(*given: Any, **more: Any) -> Any:
+        asked.append(more["method"])
+        return plain(*given, **more)
+
+    monkeypatch.setattr(prepare, "training_memory", counted)
+    models, settings = setup(tiny_lm, steps=1)
+    train_ppo(models, PROMPTS, settings, tmp_path)
+    assert set(asked) == {"ppo"}
 
 
 def test_micro_batches_add_up_to_the_same_update(tiny_lm: Make, tmp_path: Path) -> None:

@@ -45,6 +45,19 @@ def test_equals_its_formula(name: str) -> None:
     torch.testing.assert_close(function(*tensors(), *settings), torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_pushes_as_its_formulas_differences_do(name: str) -> None:
+    function, settings, formula = CASES[name]
+    better, worse = (one.requires_grad_() for one in tensors())
+    function(better, worse, *settings).sum().backward()
+    assert better.grad is not None
+    step = 1e-6
+    expected = [(formula(b + step, w) - formula(b - step, w)) / (2 * step) for b, w in zip(BETTER, WORSE, strict=True)]
+    assert better.grad.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert worse.grad is not None
+    assert torch.equal(worse.grad, -better.grad)
+
+
 def test_robust_dpo_is_unbiased_under_swapped_labels() -> None:
     """Its mean over the noise is the loss of clean labels."""
     better, worse = tensors()

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import tiny_runs
 import torch
 
 from kilter.errors import SettingsError, StorageError
 from kilter.training import checkpoint, shares
-from kilter.training import loop as loops
 
-SCRIPT = Path(__file__).with_name("tiny_runs.py")
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_runs", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny_runs = load_script()
+pytestmark = pytest.mark.usefixtures("running_clock")
+SCRIPT = Path(tiny_runs.__file__)
 STEPS = tiny_runs.STEPS
-
-
-@pytest.fixture(autouse=True)
-def _own_clock() -> Iterator[None]:
-    """`tiny_runs.run` stops the loop's clock; let it run again for other tests."""
-    clock = loops.time
-    yield
-    loops.time = clock  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +105,9 @@ KILLS = {
         ("saving", 1),
     ],
     "ppo_full": [("rollout", 2), ("update", 3), ("sampling", 60)],
+    "sft_upper": [("update", 2)],
+    "dpo_upper": [("update", 1), ("checkpoint", 2)],
+    "ppo_upper": [("update", 3), ("saving", 1)],
 }  # fmt: skip
 
 

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_runs
 from safetensors.torch import load_file
 
-from kilter.training import loop as loops
+from kilter.errors import StorageError
 from kilter.training.loop import read_metrics
 
+pytestmark = pytest.mark.usefixtures("running_clock")
 SCRIPT = Path(__file__).parent / "together_runs.py"
 EXACT = [
     "sft", "sft_float", "reward", "reward_float", "process", "dpo", "dpo_float", "kto", "grpo", "grpo_float",
-    "monitored", "episodes", "online", "ppo", "ppo_float",
+    "monitored", "episodes", "online", "ppo", "ppo_float", "best", "best_float", "ensemble",
 ]  # fmt: skip
 ROUNDED = ["sft_full", "grpo_full", "ppo_full"]
 MOVED = ["sft", "sft_float", "reward", "monitored", "ppo"]
-
-
-@pytest.fixture(autouse=True)
-def running_clock() -> Any:
-    clock = loops.time
-    yield
-    loops.time = clock  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +60,19 @@ def together(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_alike(one: Path, other: Path, rel: float, but: Sequence[str] = ()) -> None:
-    ours, theirs = (read_metrics(place / "metrics.jsonl") for place in (one, other))
-    assert len(ours) == len(theirs) == tiny_runs.STEPS
-    for mine, expected in zip(ours, theirs, strict=True):
-        assert mine.keys() == expected.keys()
-        for name, value in expected.items():
-            if name not in but:
-                assert mine[name] == pytest.approx(value, rel=rel, abs=rel), (mine["step"], name)
-    for file in sorted((other / "model").glob("*.safetensors")):
-        saved, wanted = load_file(one / "model" / file.name), load_file(file)
+def assert_alike(one: Path, other: Path, rel: float) -> None:
+    """The metrics and the weights of one run, with all its rounds or members, are those of the other."""
+    runs = [file.relative_to(other) for file in other.rglob("metrics.jsonl")]
+    assert runs
+    for run in runs:
+        ours, theirs = (read_metrics(place / run) for place in (one, other))
+        assert len(ours) == len(theirs) >= tiny_runs.STEPS
+        for mine, expected in zip(ours, theirs, strict=True):
+            assert mine.keys() == expected.keys()
+            for name, value in expected.items():
+                assert mine[name] == pytest.approx(value, rel=rel, abs=rel), (run, mine["step"], name)
+    for file in other.rglob("*.safetensors"):
+        saved, wanted = load_file(one / file.relative_to(other)), load_file(file)
         assert saved.keys() == wanted.keys()
         for name, tensor in wanted.items():
             assert saved[name].dtype == tensor.dtype
@@ -88,7 +85,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(
     algorithm: str, together: Path, alone: Callable[[str], Path]
 ) -> None:
     assert_alike(together / algorithm, alone(algorithm), 1e-4)
-    assert not list((together / algorithm).glob("checkpoint*"))
+    assert not list((together / algorithm).rglob("checkpoint*"))
 
 
 @pytest.mark.parametrize("algorithm", ROUNDED)
@@ -105,6 +102,11 @@ def test_a_checkpoint_of_two_processes_is_gone_on_with_by_one_and_by_three(
     base: Path, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
     torchrun(2, base, tmp_path / "to one", 2, *MOVED)
+    with_half_lost = tmp_path / "half lost"
+    shutil.copytree(tmp_path / "to one" / "sft", with_half_lost)
+    next(with_half_lost.glob("checkpoint-2/shard-00001-*")).unlink()
+    with pytest.raises(StorageError, match=r"checkpoint-2 is damaged .*is missing"):
+        tiny_runs.run("sft", base, with_half_lost)
     torchrun(2, base, tmp_path / "to three", 2, "sft", "sft_float")
     torchrun(3, base, tmp_path / "to three", 0, "sft", "sft_float")
     for algorithm in MOVED:

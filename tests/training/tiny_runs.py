@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 from kilter.models import Item, LanguageModel, LoraConfig, load
 from kilter.models.scalar import ScalarModel
 from kilter.training import (
+    BestOfNSettings,
     DPOSettings,
+    EnsembleSettings,
     GRPOSettings,
     KTOSettings,
     LoraSettings,
@@ -38,7 +40,9 @@ from kilter.training import (
     make_models,
     optimizer,
     shares,
+    train_best_of_n,
     train_dpo,
+    train_ensemble,
     train_grpo,
     train_kto,
     train_online_dpo,
@@ -53,8 +57,8 @@ LORA = LoraSettings(rank=2, alpha=4)
 COMMON: dict[str, Any] = {"checkpoint_seconds": 0, "seed": 4, "lora": LORA, "max_tokens": 64}
 STEPS = 4
 ALGORITHMS = (
-    "sft", "sft_full", "reward", "process", "dpo", "kto", "grpo", "grpo_full", "monitored", "episodes", "online", "ppo",
-    "ppo_full",
+    "sft", "sft_full", "sft_upper", "reward", "reward_upper", "process", "dpo", "dpo_upper", "kto", "kto_upper", "grpo",
+    "grpo_full", "grpo_upper", "monitored", "episodes", "online", "ppo", "ppo_full", "ppo_upper",
 )  # fmt: skip
 
 
@@ -66,12 +70,16 @@ def tokens(seed: int, length: int) -> list[int]:
 def run(algorithm: str, base: Path, folder: Path, *, seed: int = 4, **hooks: Any) -> dict[str, Any]:
     """Train a fresh copy of `base` with `algorithm` for four steps into `folder`, with a checkpoint after each.
 
-    `algorithm` alone trains adapters, with `_full` every weight in bfloat16, with `_float` every weight in float32.
+    `algorithm` alone trains adapters, with `_upper` those of the upper layer, with `_full` every weight in bfloat16,
+    with `_float` every weight in float32.
     """
     # A clock that stands still, as far as the loop can tell: every step is worth a checkpoint.
     loops.time = SimpleNamespace(monotonic=lambda: 0.0)  # type: ignore[attr-defined]
     name, _, full = algorithm.partition("_")
-    settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if full else {"lr": 0.01})}
+    whole = full in ("full", "float")
+    settings = {**COMMON, "seed": seed, **({"lora": None, "lr": 1e-3} if whole else {"lr": 0.01})}
+    if full == "upper":
+        settings["lora"] = LORA.model_copy(update={"first_layer": 1})
     lm = load(base, dtype="bfloat16" if full == "full" else "float32")
     result: dict[str, Any] = JOBS[name](lm, base, settings, folder, hooks)
     return result
@@ -167,9 +175,29 @@ def _process(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path,
     return train_process_reward(lm, items, chosen, folder, heldout=items[:2], **hooks)[1]
 
 
+def _best(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    chosen = BestOfNSettings(**settings, rounds=2, samples=6, max_new_tokens=14, batch_size=2, epochs=2)
+    prompts = ["a" * (1 + n) for n in range(5)]
+    return train_best_of_n(lm, prompts, lambda _, texts: [float(len(one)) for one in texts], chosen, folder, **hooks)
+
+
+def _ensemble(lm: LanguageModel, _: Path, settings: dict[str, Any], folder: Path, hooks: dict[str, Any]) -> Any:
+    """Reward models that judge as one, and a policy that learns from them, on one trunk."""
+    items = [
+        RankedItem(Item(tokens(n, 3), [tokens(9 * n + k, 4) for k in range(3)]), ((0, 1), (1, 2))) for n in range(6)
+    ]
+    chosen = EnsembleSettings(**settings, members=2, batch_size=3, epochs=STEPS / 2)
+    judge, result = train_ensemble(lm, items, chosen, folder, heldout=items[:2], **hooks)
+    lm.encode_prompt = lambda prompt: tokens(len(prompt), len(prompt))  # type: ignore[method-assign, assignment]
+    learn = GRPOSettings(**settings, steps=STEPS, prompts=3, samples=6, max_new_tokens=14)
+    return result | train_grpo(lm, ["a" * (1 + n) for n in range(5)], judge, learn, folder / "policy", **hooks)
+
+
 JOBS: dict[str, Callable[..., Any]] = {
     "sft": _sft, "reward": _reward, "dpo": _dpo, "kto": _kto, "grpo": _grpo, "ppo": _ppo,
     "monitored": _monitored, "episodes": _episodes, "online": _online, "process": _process,
+    "best": _best, "ensemble": _ensemble,
 }  # fmt: skip
 
 

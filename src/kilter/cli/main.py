@@ -26,7 +26,7 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   3  a data file cannot be read, or holds nothing to learn from
   4  a model is missing, damaged or does not fit
   5  a run stopped itself: it diverged, collapsed or had nothing to learn
-  6  the disk is full or not writable
+  6  the disk is full or not writable, or the database of the record is not reached
   7  the record is damaged, or does not hold what was asked for
   8  a server did not answer, or not with what was asked for; the same command goes on from there
   9  other processes or machines cannot do their part of the work
@@ -47,6 +47,7 @@ _COMMANDS = {
     "train": _Lazy("kilter.cli.train", "app", "One stage alone: fine-tuning, a reward model, PPO."),
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
     "serve": _Lazy("kilter.cli.serve", "serve", "Answer as an OpenAI-compatible server, for rollouts and judges."),
+    "feedback": _Lazy("kilter.cli.feedback", "app", "People judge in their browsers, and what that is worth."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 
@@ -132,11 +133,19 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     """Run `kilter` and return its exit code; every problem is one paragraph on stderr."""
     try:
         with together.working():
-            command = typer.main.get_command(app)
-            code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+            return _execute(arguments)
     except Exception as error:
         return _explain(error)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=arguments, prog_name="kilter", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Exception as error:
+        with together.said_once(str(error)):  # before this process leaves the others, which would fail for that
+            return _explain(error)
 
 
 def _explain(error: Exception) -> int:

@@ -98,15 +98,12 @@ def plan_model(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Say how much memory each method takes, per process, before anything is loaded."""
-    import json
-    from types import SimpleNamespace
-
     from rich.table import Table
 
     from kilter.models.catalogue import resolve
     from kilter.models.estimate import METHODS, Shape, training_memory
 
-    shape = Shape.of(SimpleNamespace(**json.loads((resolve(model, workspace=workspace) / "config.json").read_text())))
+    shape = Shape.read(resolve(model, workspace=workspace))
     table = Table("method", "adapters", "computed twice", "every weight", "computed twice", box=None, pad_edge=False)
     for method in METHODS:
         found = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kilter.cli.workspace import DatabaseOption, WorkspaceOption
 from kilter.errors import RecordError, SettingsError
 
 if TYPE_CHECKING:
@@ -28,18 +29,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-WorkspaceOption = Annotated[
-    Path,
-    typer.Option("--workspace", envvar="KILTER_WORKSPACE", help="The folder whose record is meant."),
-]
-
 
 @app.command()
 def show(
     row: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="An id, or its first characters (4 or more).")
     ] = None,
-    workspace: WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
     judgments: Annotated[
         bool, typer.Option("--judgments", help="List each judgment, and the help its judge had seen.")
     ] = False,
@@ -51,7 +48,7 @@ def show(
 
     Simulated judges are marked SIMULATED.
     """
-    with _opened(workspace) as opened:
+    with _opened(workspace, database) as opened:
         if row is None:
             _show_overview(opened, as_json)
             return
@@ -64,7 +61,8 @@ def show(
 
 @app.command()
 def verify(
-    workspace: WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
     proof: Annotated[
         str | None,
         typer.Option("--proof", metavar="ID", help="Print a proof, as JSON, that this row is on the record."),
@@ -82,13 +80,13 @@ def verify(
     that the end of the log was cut off.
     """
     earlier = _parse_since(since)
-    with _opened(workspace) as opened:
+    with _opened(workspace, database) as opened:
         if proof is not None:
             typer.echo(json.dumps(opened.record.inclusion_proof(proof).as_dict(), indent=2))
             return
         result = _verify_with_progress(opened, earlier)
         if not result.ok:
-            _report_damages(result, workspace)
+            _report_damages(result, opened.root)
     typer.echo(f"OK  {result.rows:,} rows and {result.bodies:,} bodies are as they were recorded.")
     typer.echo(f"root  {result.root}")
     if since:
@@ -97,10 +95,10 @@ def verify(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Workspace]:
+def _opened(path: Path | None, database: str | None) -> Iterator[Workspace]:
     from kilter.record import Workspace
 
-    with Workspace.open(path, create=False) as workspace:
+    with Workspace.open(path, database, create=False) as workspace:
         yield workspace
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-Workspace = Annotated[Path | None, typer.Option(help="Folder of the record. [./workspace]")]
+from kilter.cli.workspace import DatabaseOption, WorkspaceOption
+
 On = Annotated[
     str,
     typer.Option(
@@ -22,7 +23,8 @@ def run(
         list[str] | None,
         typer.Argument(help="Settings to change, as step.setting=value.", metavar="STEP.SETTING=VALUE"),
     ] = None,
-    workspace: Workspace = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
     on: On = "here",
 ) -> None:
     """Walk a recipe, a whole loop in one YAML file, and write its report.
@@ -36,8 +38,8 @@ def run(
     plan = read_recipe(recipe, settings or [])
     with StageProgress() as shown:
         result = run_recipe(
-            plan, settings or [], workspace=workspace, on=on, progress=shown.progress, on_step=shown.step,
-            tell=shown.note,
+            plan, settings or [], workspace=workspace, database=database, on=on, progress=shown.progress,
+            on_step=shown.step, tell=shown.note,
         )  # fmt: skip
     typer.echo(f"Report: {result.report}")
 
@@ -51,7 +53,8 @@ def sweep(
     figures: Annotated[
         str, typer.Option(help="Figures of summary.json to show, between commas; the usual ones by default.")
     ] = "",
-    workspace: Workspace = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
     on: On = "here",
 ) -> None:
     """Walk a recipe once per combination of settings, and write a table of its figures with their intervals.
@@ -70,8 +73,8 @@ def sweep(
 
         wanted = [name.strip() for name in figures.split(",") if name.strip()]
         result = run_sweep(
-            recipe, settings, figures=wanted, workspace=workspace, on=on, progress=shown.progress, on_row=on_row,
-            tell=shown.note,
+            recipe, settings, figures=wanted, workspace=workspace, database=database, on=on, progress=shown.progress,
+            on_row=on_row, tell=shown.note,
         )  # fmt: skip
     typer.echo(result.markdown())
     typer.echo(f"Table: {result.folder / 'table.md'}")

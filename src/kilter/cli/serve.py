@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kilter.errors import SettingsError
+from kilter.models.endpoint import bearer_key
 
 
 def serve(
@@ -32,7 +32,9 @@ def serve(
     It gives token ids and log-probabilities as vLLM does, and loads adapters while it runs. One request is carried out
     at a time: it is there to try things out and for small models.
     """
-    secret = _key(key, host)
+    if key is None and not _local(host):
+        raise SettingsError(f"At {host} others reach the server, so it needs a key: --key NAME, and set NAME.")
+    secret = bearer_key(key) if key is not None else None
     if adapters is not None and not adapters.is_dir():
         raise SettingsError(f"There is no folder {adapters}; make it, or name one that holds the runs to be served.")
     from kilter.models import load
@@ -42,18 +44,6 @@ def serve(
     app = create_app(ServedModel(load(model), name or model, adapters), secret)
     with contextlib.suppress(KeyboardInterrupt):
         run(app, host, port, lambda address: typer.echo(f"{name or model} at {address}; Ctrl-C ends."))
-
-
-def _key(variable: str | None, host: str) -> str | None:
-    """The key that the environment holds; who listens beyond this machine must have one."""
-    if variable is None:
-        if not _local(host):
-            raise SettingsError(f"At {host} others reach the server, so it needs a key: --key NAME, and set NAME.")
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise SettingsError(f"The environment variable {variable} should hold the server's key, but it is not set.")
-    return key
 
 
 def _local(host: str) -> bool:

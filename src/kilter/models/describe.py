@@ -37,9 +37,9 @@ class ModelDescription:
 
 def describe(folder: Path) -> ModelDescription:
     """Read a model folder's small files and weight headers; raise `ModelError` where they are damaged."""
-    config = _json(folder / "config.json")
-    adapter = _json(folder / "adapter_config.json")
-    provenance = _json(folder / PROVENANCE)
+    config = read_json(folder / "config.json")
+    adapter = read_json(folder / "adapter_config.json")
+    provenance = read_json(folder / PROVENANCE)
     shapes = weight_shapes(folder)
     architectures = config.get("architectures") or [None]
     return ModelDescription(
@@ -74,7 +74,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def altered_files(folder: Path) -> list[str] | None:
     """Files whose SHA-256 is not what `kilter.json` says; None where there is no `kilter.json` to compare."""
-    files = _json(folder / PROVENANCE).get("files")
+    files = read_json(folder / PROVENANCE).get("files")
     if files is None:
         return None
     return [
@@ -100,15 +100,22 @@ def _chat_template(folder: Path) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    template = _json(folder / "tokenizer_config.json").get("chat_template")
+    template = read_json(folder / "tokenizer_config.json").get("chat_template")
     return template if isinstance(template, str) else None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a model's JSON file; an empty one where there is no such file.
+
+    Raises:
+        ModelError: it is not a JSON object.
+    """
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); make or fetch the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object; make or fetch the model again.")
+    return content

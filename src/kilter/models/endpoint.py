@@ -59,7 +59,7 @@ class Endpoint:
 
     def __init__(self, address: str, *, key: str | None = None, timeout: float = 600.0) -> None:
         self.address = _checked(address)
-        self._key = _key_of(key)
+        self._key = bearer_key(key) if key is not None else None
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         waits = httpx2.Timeout(timeout, connect=10)
         # redirects are not followed: the key is for this address alone
@@ -195,9 +195,12 @@ def _checked(address: str) -> str:
     return str(url.copy_with(fragment=None)).rstrip("/").removesuffix("/v1")
 
 
-def _key_of(variable: str | None) -> str | None:
-    if variable is None:
-        return None
+def bearer_key(variable: str) -> str:
+    """The server's key, which this environment variable holds.
+
+    Raises:
+        SettingsError: it is not set.
+    """
     key = os.environ.get(variable, "").strip()
     if not key:
         raise SettingsError(f"The environment variable {variable} should hold the server's key, but it is not set.")

@@ -8,14 +8,22 @@ tensor by tensor (`tests/models/test_training_memory.py` counts again); weights 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from kilter.errors import ModelError
 from kilter.models.attention import LONG
+from kilter.models.catalogue import resolve
+from kilter.models.describe import read_json
 
 LOGITS = 256 << 20
 """Logits kept between the passes (`head.py`), and as much again while they become gradients."""
 PROCESS = 400 << 20
 """What a process holds before it has loaded a model: Python, torch and its kernels."""
+
+
+_NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,29 @@ class Shape:
             getattr(config, "head_dim", None) or config.hidden_size // heads, config.intermediate_size,
             config.vocab_size, bool(getattr(config, "tie_word_embeddings", False)),
         )  # fmt: skip
+
+    @staticmethod
+    def read(folder: Path) -> Shape:
+        """From a model folder's config.json; an adapter has the shape of its base.
+
+        Raises:
+            ModelError: the file does not say what is needed, or the adapter's base is not there.
+        """
+        adapter = folder / "adapter_config.json"
+        if adapter.exists():
+            base = read_json(adapter).get("base_model_name_or_path")
+            if not base:
+                raise ModelError(f"{adapter} does not name the adapter's base model; make or fetch the adapter again.")
+            folder = resolve(str(base))
+        file = folder / "config.json"
+        config = read_json(file)
+        missing = [name for name in _NEEDED if not isinstance(config.get(name), int)]
+        if missing:
+            raise ModelError(
+                f"{file} does not say {', '.join(missing)}, from which memory is estimated: it is damaged, or the "
+                "model is no Llama-like decoder. Make or fetch it again, or choose another model."
+            )
+        return Shape.of(SimpleNamespace(**config))
 
     @property
     def layer(self) -> int:
@@ -75,9 +106,19 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one process holds at its peak."""
+    """Bytes that one process holds at its peak.
+
+    Attributes:
+        weights: as they are computed with, those put together for a layer included.
+        masters: float32 values that the optimizer moves: beside the weights of one process in bfloat16, in place of
+            them where several processes divide them, and adapters themselves.
+        gradients, moments: of what trains.
+        activations: kept for the backward pass.
+        head: logits and their gradients.
+    """
 
     weights: int
+    masters: int
     gradients: int
     moments: int
     activations: int
@@ -86,7 +127,7 @@ class Memory:
     @property
     def total(self) -> int:
         """All of it, the empty process included."""
-        return PROCESS + self.weights + self.gradients + self.moments + self.activations + self.head
+        return PROCESS + self.weights + self.masters + self.gradients + self.moments + self.activations + self.head
 
 
 def training_memory(
@@ -108,11 +149,11 @@ def training_memory(
     trained = learners * (shape.weights if rank is None else shape.adapter(rank))
     masters = 4 * trained if rank is not None or element == 2 or processes > 1 else 0
     copies = 1 if rank is not None else frozen + (learners if processes == 1 else 0)
-    kept = masters + element * shape.weights * copies
     gathered = element * (2 * shape.layer + shape.outside) if processes > 1 else 0
     passing = element * shape.outside if rank is None else 0  # the head's gradient, before it is in float32
     return Memory(
-        weights=kept // processes + gathered,
+        weights=element * shape.weights * copies // processes + gathered,
+        masters=masters // processes,
         gradients=4 * trained // processes + passing,
         moments=8 * trained // processes,
         activations=activation_memory(shape, tokens, longest, element, recompute),

@@ -8,15 +8,18 @@ all weights train and once when only the inputs' gradient is needed (LoRA; its s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from kilter.models.language_model import LanguageModel
 from kilter.models.lora import LoraLinear
-from kilter.models.pack import Packed
+from kilter.models.pack import Item, Packed
+
+if TYPE_CHECKING:
+    from kilter.models.language_model import LanguageModel
 
 
 @dataclass
@@ -51,26 +54,48 @@ def _layer_weights(model: nn.Module) -> tuple[int, int]:
     return _counted[model]
 
 
-def forward_flops(lm: LanguageModel, packed: Packed, *, layers: int | None = None, labels: int = 0) -> float:
-    """Operations of one forward pass over `packed` through `layers` layers, and the head for `labels` positions."""
+def forward_flops(
+    lm: LanguageModel, packed: Packed, *, layers: int | None = None, labels: int = 0, start: int = 0
+) -> float:
+    """Operations of one forward pass over `packed` through `layers` layers, and the head for `labels` positions.
+
+    Layers below `start` are not computed (`LanguageModel.starts_at`).
+    """
+    share = ((layers or lm.layers) - start) / lm.layers
+    seen = sum(_seen(one.prefix_length, one.length) for one in packed.segments)
+    return share * _body(lm, packed.size, seen) + 2 * lm.head.numel() * labels
+
+
+def reading_flops(lm: LanguageModel, items: Sequence[Item], layers: int) -> float:
+    """Operations of reading each item once through `layers` layers, without the head."""
+    pieces = [(0, len(item.prompt)) for item in items]
+    pieces += [(len(item.prompt), len(response)) for item in items for response in item.responses]
+    tokens, seen = sum(length for _, length in pieces), sum(_seen(*piece) for piece in pieces)
+    return layers / lm.layers * _body(lm, tokens, seen)
+
+
+def _seen(prefix: int, length: int) -> int:
+    """Keys that the queries of a segment see."""
+    return length * prefix + length * (length + 1) // 2
+
+
+def _body(lm: LanguageModel, tokens: int, seen: int) -> float:
     weights, width = _layer_weights(lm.model.base_model)
-    share = (layers or lm.layers) / lm.layers
-    seen = sum(one.length * one.prefix_length + one.length * (one.length + 1) // 2 for one in packed.segments)
-    return 2 * share * (weights * packed.size + 2 * lm.layers * width * seen) + 2 * lm.head.numel() * labels
+    return 2.0 * (weights * tokens + 2 * lm.layers * width * seen)
 
 
 def train_flops(
     lm: LanguageModel, packed: Packed, *, layers: int | None = None, labels: int = 0, full: bool = False,
-    first_layer: int = 0,
+    first_layer: int = 0, start: int = 0,
 ) -> float:  # fmt: skip
     """Operations of a forward and backward pass; `full` when every weight trains.
 
-    Below `first_layer`, where no adapter is, nothing is computed back.
+    Below `first_layer`, where no adapter is, nothing is computed back, and below `start` nothing at all.
     """
     head = 2 * lm.head.numel() * labels
-    body = forward_flops(lm, packed, layers=layers)
-    back = 1 - first_layer / (layers or lm.layers)
-    return (1 + (2 if full else 1) * back) * body + (3 if full else 2) * head
+    forward = forward_flops(lm, packed, layers=layers, start=start)
+    backward = (2 if full else 1) * forward_flops(lm, packed, layers=layers, start=first_layer)
+    return forward + backward + (3 if full else 2) * head
 
 
 def decode_flops(lm: LanguageModel, tokens: int, context: float) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kilter.errors import ModelError
 from kilter.models import processes
 from kilter.models.attention import NAME as ATTENTION
+from kilter.models.frozen import FrozenStates, starting_from
 from kilter.models.layers import lighten_layers
 from kilter.models.lora import Adapters
 from kilter.models.norm import lighten_norms
@@ -49,6 +50,7 @@ class LanguageModel:
         compute_dtype: where it differs from that of the weights.
         recompute: whether training keeps only each layer's input and computes the rest again (activation
             checkpointing, arXiv 1604.06174): less memory for a third more work.
+        frozen: what the layers below all adapters that train computed before; see `reusing_frozen`.
     """
 
     model: Any
@@ -58,6 +60,7 @@ class LanguageModel:
     adapters: Adapters = field(init=False)
     compute_dtype: torch.dtype | None = None
     recompute: bool = False
+    frozen: FrozenStates | None = None
 
     def __post_init__(self) -> None:
         self.adapters = Adapters(self.model)
@@ -155,8 +158,13 @@ class LanguageModel:
             if whole is None:
                 raise ModelError(f"{self.name} can only be read through all of its layers; set layers to null.")
             base.layers = whole[:layers]  # not every architecture's forward pass heeds config.num_hidden_layers
+        first = self.starts_at(packed, self.adapters.active, layers)
+        states = self.frozen.states(packed) if self.frozen is not None and first else None
         try:
-            with recomputing(base) if self.recompute and torch.is_grad_enabled() else nullcontext():
+            with (
+                starting_from(base.layers[:first] if first else [], states),
+                recomputing(base.layers[first:]) if self.recompute and torch.is_grad_enabled() else nullcontext(),
+            ):
                 out = base(
                     input_ids=packed.tokens[None],
                     position_ids=packed.positions[None],
@@ -167,6 +175,13 @@ class LanguageModel:
             if whole is not None:
                 base.layers = whole
         return out.last_hidden_state[0]  # type: ignore[no-any-return]
+
+    def starts_at(self, packed: Packed, adapter: str | None, layers: int | None = None) -> int:
+        """The first decoder layer that a pass over `packed` with `adapter`, through `layers` of them, computes."""
+        kept = self.frozen
+        if kept is None or kept.first > min(self.adapters.first_layer(adapter), layers or self.layers):
+            return 0
+        return kept.first if kept.knows(packed) else 0
 
     def compute(self, compute: Callable[[], Computed]) -> Computed:
         """What `compute` returns; all weights that it reads are whole then, wherever they are kept."""

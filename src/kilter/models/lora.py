@@ -163,6 +163,12 @@ class Adapters:
         ]
         return [parameter for layer in layers for parameter in (layer.a[name], layer.b[name])]
 
+    def first_layer(self, name: str | None) -> int:
+        """The lowest decoder layer that adapter `name` changes; the number of layers, where it changes none."""
+        total = int(self._model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+        changed = (layer_number(path) or 0 for path, layer in self._layers.items() if name in layer.scales)
+        return min(changed, default=total)
+
     @contextmanager
     def use(self, name: str | None) -> Iterator[None]:
         """Compute with adapter `name` (None: the bare trunk) inside the block; the former choice comes back after."""

@@ -9,6 +9,7 @@ model's head runs only where it counts.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models.attention import AttentionLayout, Segment
+
+Text = tuple[bytes, bytes]
+"""The token ids of a segment's prefix and its own, `as_bytes`; its positions follow from them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,12 @@ class Item:
     def length(self) -> int:
         """Tokens that a forward pass reads for this item."""
         return len(self.prompt) + sum(len(response) for response in self.responses)
+
+    @property
+    def texts(self) -> list[Text]:
+        """What each segment will say, in the order in which `pack` lays them out."""
+        prompt = as_bytes(self.prompt)
+        return [(b"", prompt)] * bool(prompt) + [(prompt, as_bytes(one)) for one in self.responses if len(one)]
 
     @property
     def targets(self) -> int:
@@ -80,6 +90,16 @@ class Packed:
         """Number of tokens, N."""
         return int(self.tokens.numel())
 
+    @cached_property
+    def texts(self) -> list[Text]:
+        """What each segment says."""
+        tokens = self.tokens.tolist()
+
+        def of(start: int, length: int) -> bytes:
+            return as_bytes(tokens[start : start + length])
+
+        return [(of(one.prefix_start, one.prefix_length), of(one.start, one.length)) for one in self.segments]
+
     def layout(self, dtype: torch.dtype) -> AttentionLayout:
         """The attention layout for computing in `dtype`, built once and shared by all layers and passes."""
         if dtype not in self._layouts:
@@ -92,7 +112,7 @@ class Packed:
 
     def summed(self, values: Tensor) -> Tensor:
         """Sum of a per-target tensor [M] over each response, [R]."""
-        return torch.zeros(len(self.counts), device=values.device).index_add(0, self.response, values)
+        return values.new_zeros(len(self.counts)).index_add(0, self.response, values)
 
 
 def pack(items: Sequence[Item], device: torch.device | str = "cpu") -> Packed:
@@ -179,6 +199,11 @@ def _fill(order: Sequence[int], lengths: Sequence[int], room: int) -> list[list[
         batches[-1].append(index)
         left -= lengths[index]
     return batches
+
+
+def as_bytes(tokens: Sequence[int]) -> bytes:
+    """Token ids as four bytes each."""
+    return array("i", tokens).tobytes()
 
 
 def total_tokens(items: Iterable[Item]) -> int:

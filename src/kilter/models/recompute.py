@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def recomputing(base: Any) -> Iterator[None]:
-    """Let the decoder layers of a pass inside the block forget what they can compute again."""
-    layers = list(base.layers)
+def recomputing(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Let these decoder layers forget, in a pass inside the block, what they can compute again."""
     try:
         for layer in layers:
             # The layer's own method, without the hooks around it, which put divided weights together.

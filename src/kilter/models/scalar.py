@@ -98,12 +98,18 @@ class ScalarModel:
 
     def read_flops(self, packed: Packed) -> float:
         """Operations of scoring `packed`."""
-        return forward_flops(self.lm, packed, layers=self.layers)
+        return forward_flops(self.lm, packed, layers=self.layers, start=self._starts_at(packed))
 
     def train_flops(self, packed: Packed) -> float:
         """Operations of a forward and backward pass over `packed`."""
         first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
-        return train_flops(self.lm, packed, layers=self.layers, full=self.adapter is None, first_layer=first)
+        return train_flops(
+            self.lm, packed, layers=self.layers, full=self.adapter is None, first_layer=first,
+            start=self._starts_at(packed),
+        )  # fmt: skip
+
+    def _starts_at(self, packed: Packed) -> int:
+        return self.lm.starts_at(packed, self.adapter, self.layers)
 
     def save(self, folder: Path) -> None:
         """Write the adapter (peft's layout) and the head into `folder`; a full trunk is written whole."""

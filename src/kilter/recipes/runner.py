@@ -18,7 +18,7 @@ from kilter.recipes.memory import release_memory
 from kilter.recipes.parts import HERE, Here, Tell, Workers, open_workers, say_nothing
 from kilter.recipes.planned import Planned, do_step, plan_step
 from kilter.recipes.recipe import Recipe, read_recipe
-from kilter.recipes.step import Context, Output
+from kilter.recipes.step import Context, Output, Pages
 from kilter.record import Record, Workspace
 from kilter.training.loop import Progress, no_progress, write_json
 
@@ -45,10 +45,12 @@ def run_recipe(
     overrides: Iterable[str] = (),
     *,
     workspace: Path | str | None = None,
+    database: str | None = None,
     on: str = HERE,
     progress: Progress = no_progress,
     on_step: OnStep | None = None,
     tell: Tell = say_nothing,
+    pages: Pages | None = None,
 ) -> RunResult:
     """Walk a recipe and return where its results lie.
 
@@ -56,9 +58,11 @@ def run_recipe(
         recipe: a recipe or its file.
         overrides: `step.setting=value`.
         workspace: folder of the record; ./workspace by default.
+        database: address of the PostgreSQL database with the record's rows; a file in that folder by default.
         on: where sampling, judging and evaluation are done: "here", or on a Ray cluster (see `open_workers`). It
             changes nothing in what they make, so what was made elsewhere counts as done.
         tell: told of parts whose worker was lost.
+        pages: opens the pages on which people judge, where a step asks for them.
 
     Raises:
         KilterError: of the step that could not go on; steps before it are kept.
@@ -66,13 +70,13 @@ def run_recipe(
     pairs = list(overrides)
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(Path(recipe), pairs)
-    with open_workers(on, tell) as workers, Workspace.open(workspace) as opened:
-        return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step)
+    with open_workers(on, tell) as workers, Workspace.open(workspace, database) as opened:
+        return walk_recipe(recipe, pairs, opened, recipe.name, workers, progress, on_step, pages)
 
 
 def walk_recipe(
     recipe: Recipe, overrides: list[str], workspace: Workspace, name: str, workers: Workers | None = None,
-    progress: Progress = no_progress, on_step: OnStep | None = None,
+    progress: Progress = no_progress, on_step: OnStep | None = None, pages: Pages | None = None,
 ) -> RunResult:  # fmt: skip
     """Walk a recipe in an open workspace; what people open goes into `runs/NAME`."""
     outputs: dict[str, Output] = {}
@@ -80,7 +84,7 @@ def walk_recipe(
     for step in recipe.steps:
         planned = plan_step(step, recipe, workspace.root, outputs, about)
         tell = on_step or (lambda name, state: None)
-        outputs[step.name] = _walk(planned, workspace.record, outputs, progress, tell, workers or Here())
+        outputs[step.name] = _walk(planned, workspace.record, outputs, progress, tell, workers or Here(), pages)
     return publish(workspace.runs / name, outputs)
 
 
@@ -125,8 +129,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _walk(
-    planned: Planned, record: Record, outputs: dict[str, Output], progress: Progress, tell: OnStep, workers: Workers
-) -> Output:
+    planned: Planned, record: Record, outputs: dict[str, Output], progress: Progress, tell: OnStep, workers: Workers,
+    pages: Pages | None,
+) -> Output:  # fmt: skip
     name = planned.step.name
     finished = planned.finished(record)
     if finished is not None:
@@ -135,8 +140,9 @@ def _walk(
     tell(name, "running")
     run = planned.begin(record)
     context = Context(
-        planned.folder, planned.inputs, record, planned.seed, run, progress, planned.about, dict(outputs), workers
-    )
+        planned.folder, planned.inputs, record, planned.seed, run, progress, planned.about, dict(outputs), workers,
+        pages,
+    )  # fmt: skip
     started = time.monotonic()
     try:
         result = do_step(planned.step.kind.run, planned.step.settings, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from kilter.recipes.parts import Here, Workers
 from kilter.record import Record
 from kilter.settings import Settings
 from kilter.training.loop import Progress
+
+Pages = Callable[[Record], AbstractContextManager[None]]
+"""Opens the pages of a record inside a block, and tells the user their address."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Context:
         recipe: name, description, source and overrides, for the report.
         outputs: every finished step so far, for the report's tables.
         workers: where independent parts of its work are done; it alone writes on the record.
+        pages: opens the pages on which people judge, for as long as a step waits for them; None where this program has
+            none, and somebody else serves the workspace.
     """
 
     folder: Path
@@ -52,6 +58,7 @@ class Context:
     recipe: Mapping[str, Any]
     outputs: Mapping[str, Output]
     workers: Workers = field(default_factory=Here)
+    pages: Pages | None = None
 
     def input(self, name: str) -> Output:
         """The output of an input step."""

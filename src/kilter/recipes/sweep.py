@@ -50,6 +50,7 @@ def run_sweep(
     *,
     figures: Sequence[str] = (),
     workspace: Path | str | None = None,
+    database: str | None = None,
     on: str = HERE,
     progress: Progress = no_progress,
     on_row: OnRow | None = None,
@@ -65,6 +66,7 @@ def run_sweep(
         settings: `step.setting=a,b,c`; see `read_grid`.
         figures: what to show, by the names of summary.json; see `chosen_figures`.
         workspace: folder of the record; ./workspace by default.
+        database: address of the PostgreSQL database with the record's rows; a file in that folder by default.
         on: "here": one combination after another. On a Ray cluster: as many steps at once as it has room for; every
             node must see the workspace under the same path.
         progress: told how far a stage is; of work on a cluster it hears nothing.
@@ -78,7 +80,7 @@ def run_sweep(
     """
     grid = read_grid(Path(recipe), settings)
     rows: dict[str, SweepRow] = {}
-    with open_workers(on, tell) as workers, Workspace.open(workspace) as opened:
+    with open_workers(on, tell) as workers, Workspace.open(workspace, database) as opened:
         folder = opened.runs / grid.name
         with contextlib.closing(_outcomes(grid, opened, on, workers, progress, tell)) as outcomes:
             for combination, outcome in outcomes:

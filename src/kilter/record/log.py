@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from kilter.errors import DataError, RecordError
 from kilter.record import merkle
@@ -77,9 +77,10 @@ class Consistency:
 
 def append(connection: Connection, entries: Sequence[tuple[str, str]]) -> None:
     """Append (table name, row id) pairs. The caller holds the writers' lock."""
-    first = size(connection)
-    ends = merkle.frontier_leaves(first)
-    frontier = merkle.Frontier(first, _with_nodes(connection, lambda at: [at(end).subtree for end in ends]))
+    if not entries:
+        return
+    frontier = _frontier(connection)
+    first = frontier.size
     new = [
         {
             "seq": first + offset,
@@ -89,8 +90,7 @@ def append(connection: Connection, entries: Sequence[tuple[str, str]]) -> None:
         }
         for offset, (table, row_id) in enumerate(entries)
     ]
-    if new:
-        connection.execute(insert(log), new)
+    connection.execute(insert(log), new)
 
 
 def size(connection: Connection) -> int:
@@ -127,6 +127,24 @@ def consistency(connection: Connection, old_size: int) -> Consistency:
     return Consistency(old_size, now, old_root.hex(), root(connection, now).hex(), hexes)
 
 
+def _edge() -> Select[int, str]:
+    sizes = select((func.max(log.c.seq) + 1).label("size")).cte("sizes", recursive=True)
+    without_smallest = sizes.c.size.bitwise_and(sizes.c.size - 1)
+    sizes = sizes.union_all(select(without_smallest).where(without_smallest > 0))
+    subtree = select(log.c.subtree).where(log.c.seq == sizes.c.size - 1).scalar_subquery()
+    return select(sizes.c.size, subtree).where(sizes.c.size.is_not(None)).order_by(sizes.c.size)
+
+
+_EDGE = _edge()  # made once, since making it takes longer than asking it
+
+
+def _frontier(connection: Connection) -> merkle.Frontier:
+    """The right edge of the tree, in one query: the size, the size without its smallest subtree, and so on."""
+    nodes: dict[int, str | None] = {end - 1: node for end, node in connection.execute(_EDGE)}
+    _expect_nodes(end for end, node in nodes.items() if node is None)
+    return merkle.Frontier(max(nodes, default=-1) + 1, [bytes.fromhex(node) for node in nodes.values() if node])
+
+
 def _check_size(connection: Connection, asked: int) -> None:
     now = size(connection)
     if not 0 <= asked <= now:
@@ -147,9 +165,13 @@ def _with_nodes(connection: Connection, compute: Callable[[merkle.NodeAt], T]) -
         seq: merkle.Node(merkle.leaf_hash(bytes.fromhex(row_id)), bytes.fromhex(subtree))
         for seq, row_id, subtree in rows
     }
-    if missing := asked - nodes.keys():
-        raise RecordError(
-            f"The log has no row {min(missing)}, though later ones are there. Run 'kilter record verify' to "
-            "see what is damaged, and restore the workspace from a backup."
-        )
+    _expect_nodes(asked - nodes.keys())
     return compute(nodes.__getitem__)
+
+
+def _expect_nodes(missing: Iterable[int]) -> None:
+    if absent := sorted(missing):
+        raise RecordError(
+            f"The log has no row {absent[0]}, though later ones are there. Run 'kilter record verify' to see what is "
+            "damaged, and restore the record from a backup."
+        )

@@ -64,16 +64,6 @@ class Frontier:
         return root
 
 
-def frontier_leaves(size: int) -> list[int]:
-    """The last leaf of each complete subtree of a tree of `size` leaves, largest subtree first."""
-    ends, end = [], 0
-    for bit in reversed(range(size.bit_length())):
-        if size >> bit & 1:
-            end += 1 << bit
-            ends.append(end - 1)
-    return ends
-
-
 def range_hash(node_at: NodeAt, start: int, stop: int) -> bytes:
     """MTH(D[start:stop]) of RFC 6962, for the ranges that its recursion meets."""
     size = stop - start

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from functools import cache
+from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Table,
+    Text,
+    bindparam,
+    literal_column,
+    select,
+    union_all,
+)
 
 from kilter.errors import RecordError
 from kilter.record.rows import ROW_TYPES, Row, Run
@@ -23,13 +34,28 @@ def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def known(connection: Connection, row_type: type[Row], ids: Iterable[str]) -> set[str]:
-    """Which of these ids are on the record."""
-    key = row_type.table.c.id
-    found: set[str] = set()
-    for chunk in chunks(ids):
-        found.update(connection.execute(select(key).where(key.in_(chunk))).scalars())
+def known(connection: Connection, wanted: Mapping[type[Row], Iterable[str]]) -> dict[type[Row], set[str]]:
+    """Which of these ids are on the record, by their kind of row; one query for all kinds, while there are few."""
+    found: dict[type[Row], set[str]] = {row_type: set() for row_type in wanted}
+    for pieces in zip_longest(*([(row_type, chunk) for chunk in chunks(ids)] for row_type, ids in wanted.items())):
+        asked = {row_type.table.name: (row_type, chunk) for row_type, chunk in filter(None, pieces)}
+        query = _among(tuple(row_type.table for row_type, _ in asked.values()))
+        for name, row_id in connection.execute(query, {name: chunk for name, (_, chunk) in asked.items()}):
+            found[asked[name][0]].add(row_id)
     return found
+
+
+@cache
+def _among(tables: tuple[Table, ...]) -> CompoundSelect[str, str]:
+    """Ids that are in these tables, among those given by the tables' names; made once, since making it takes time."""
+    return union_all(
+        *(
+            select(literal_column(f"'{table.name}'", Text), table.c.id).where(
+                table.c.id.in_(bindparam(table.name, expanding=True))
+            )
+            for table in tables
+        )
+    )
 
 
 def fetch(connection: Connection, row_type: type[R], ids: Iterable[str]) -> dict[str, R]:
@@ -43,7 +69,7 @@ def fetch(connection: Connection, row_type: type[R], ids: Iterable[str]) -> dict
     if missing is not None:
         raise RecordError(
             f"{row_type.__name__} {missing} is not on this record. Check the id, and whether --workspace "
-            "names the folder where it was made."
+            "(and --database, if there is one) names the record where it was made."
         )
     return {row_id: found[row_id] for row_id in wanted}
 
@@ -79,7 +105,7 @@ def by_prefix(connection: Connection, prefix: str, types: Iterable[type[Row]] = 
     if not found:
         raise RecordError(
             f"Nothing on this record has an id that starts with '{prefix}'. Check the id, and whether "
-            "--workspace names the folder where it was made."
+            "--workspace (and --database, if there is one) names the record where it was made."
         )
     if len(found) > 1:
         names = ", ".join(f"{type(row).__name__.lower()} {row.id[:12]}" for row in found[:5])

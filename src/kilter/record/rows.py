@@ -76,7 +76,7 @@ def _columns(table: Table) -> tuple[tuple[str, Plain | None], ...]:
 def _plain(column: Column[Any]) -> Plain | None:
     if column.info.get("json"):
         return None
-    converters: dict[type, Plain] = {Boolean: _truth, Double: float, BigInteger: _integer}
+    converters: dict[type, Plain] = {Boolean: _truth, Double: _number, BigInteger: _integer}
     convert = next((to for kind, to in converters.items() if isinstance(column.type, kind)), _text)
     return (lambda value: None if value is None else convert(value)) if column.nullable else convert
 
@@ -88,6 +88,10 @@ def _truth(value: Any) -> bool:
     if value not in (True, False):
         raise ValueError("it must be true or false")
     return bool(value)
+
+
+def _number(value: Any) -> float:
+    return float(value) + 0.0  # -0.0 becomes 0.0: SQLite does not keep that sign
 
 
 def _integer(value: Any) -> int:

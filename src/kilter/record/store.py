@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, MetaData, func, insert, select
 
 from kilter.errors import DataError, RecordError
-from kilter.record import bodies, engine, log, queries
+from kilter.record import bodies, log, queries
 from kilter.record.blobs import Blobs, hash_file
 from kilter.record.bodies import Body, Dataset, Folder, FolderFile
 from kilter.record.canonical import sha256
+from kilter.record.engine import open_database
 from kilter.record.environment import environment
 from kilter.record.lineage import Lineage, Shaping, trace
 from kilter.record.rows import ROW_TYPES, Artifact, Evidence, Exposure, Judgment, Row, Run
@@ -32,6 +34,24 @@ class NewArtifact:
     body: Body
     producer: str | None = None
     parents: Sequence[str] = ()
+
+
+class Transaction:
+    """What is added to the record together with changes of other tables in its database: all of it, or nothing.
+
+    No other writer is at work meanwhile, so that what was counted still holds when it is written.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def add_judgments(self, judgments: Iterable[Judgment]) -> list[str]:
+        """Add judgments; return their ids."""
+        return _append(self.connection, list(judgments))
+
+    def add_exposures(self, exposures: Iterable[Exposure]) -> list[str]:
+        """Add what judges were shown; return the ids."""
+        return _append(self.connection, list(exposures))
 
 
 class Addition(TypedDict):
@@ -55,13 +75,17 @@ class Record:
     ids that are not there, `StorageError` for a disk that is full or not writable.
     """
 
-    def __init__(self, database: Path, blobs: Path) -> None:
+    def __init__(self, database: Path | str, blobs: Path, *, create: bool = True) -> None:
+        """Open the rows in a SQLite file or at the address of a PostgreSQL database; large bodies lie in `blobs`.
+
+        Without `create`, `RecordError` when there are no rows' tables yet.
+        """
         self.blobs = Blobs(blobs)
-        self._engine = engine.open_engine(database)
+        self._database = open_database(database, create=create)
 
     def close(self) -> None:
         """Close the database's connections; the record opens new ones when it is used again."""
-        self._engine.dispose()
+        self._database.close()
 
     # Adding
 
@@ -184,7 +208,7 @@ class Record:
         content = _file_bytes(metrics) if metrics else b""
         if metrics:
             bodies.write_large(self.blobs, [content])
-        with engine.writing(self._engine) as connection:
+        with self._database.writing() as connection:
             last = queries.current_run(connection, run_id)
             rows: list[Row] = []
             if metrics:
@@ -216,6 +240,23 @@ class Record:
         """Add a measured value with its interval; return its id."""
         return self._add([Evidence(metric, value, low, high, n, method, run)])[0]
 
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Add rows, and change tables that were laid with `lay`, in one transaction under the writers' lock."""
+        with self._database.writing() as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of all tables in the database."""
+        with self._database.reading() as connection:
+            yield connection
+
+    def lay(self, tables: MetaData) -> None:
+        """Make tables beside the record's where they are missing; unlike its own they may be changed."""
+        with self._database.writing() as connection:
+            tables.create_all(connection)
+
     def take(self, additions: Iterable[Addition]) -> None:
         """Add what a `DetachedRecord` collected elsewhere, in its order; what is here already stays as it is.
 
@@ -234,20 +275,20 @@ class Record:
 
     def find(self, prefix: str) -> Row:
         """The row of any kind with this id, or with the only id that starts so; a run as it is now."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = queries.by_prefix(connection, prefix)
             return queries.current_run(connection, row.id) if isinstance(row, Run) else row
 
     def artifact(self, prefix: str) -> Artifact:
         """The artifact with this id, or with the only id that starts so."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = queries.by_prefix(connection, prefix, [Artifact])
             assert isinstance(row, Artifact)
             return row
 
     def artifacts(self, kind: str, newest: int | None = None) -> list[Artifact]:
         """All artifacts of a kind, or the newest, in the order recorded."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return queries.rows_where(connection, Artifact, Artifact.table.c.kind == kind, newest=newest)
 
     def body(self, artifact_id: str) -> bytes:
@@ -256,7 +297,7 @@ class Record:
 
     def bodies(self, artifact_ids: Iterable[str]) -> dict[str, bytes]:
         """The bodies of many artifacts, by artifact id."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = queries.fetch(connection, Artifact, artifact_ids)
             contents = bodies.read(connection, self.blobs, [row.body_sha256 for row in rows.values()])
         return {key: contents[row.body_sha256] for key, row in rows.items()}
@@ -293,17 +334,17 @@ class Record:
 
     def run(self, run_id: str) -> Run:
         """A run as it is now."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return queries.current_run(connection, run_id)
 
     def runs(self, newest: int | None = None) -> list[Run]:
         """All runs, or the newest, each as it is now."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return queries.current_runs(connection, newest)
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return {
                 name: connection.execute(select(func.count()).select_from(table)).scalar_one()
                 for name, table in metadata.tables.items()
@@ -314,7 +355,7 @@ class Record:
     def lineage(self, prefix: str) -> Lineage:
         """Everything that a row came from, down to each judgment and the help its judge had seen."""
         row = self.find(prefix)
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return trace(connection, self.blobs, row)
 
     def judgments_that_shaped(self, model_id: str) -> list[Shaping]:
@@ -325,23 +366,23 @@ class Record:
 
     def size(self) -> int:
         """How many rows the log has."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return log.size(connection)
 
     def root(self, size: int | None = None) -> str:
         """The log's root hash now, or when it had `size` rows, in hexadecimal."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return log.root(connection, log.size(connection) if size is None else size).hex()
 
     def inclusion_proof(self, row_id: str) -> log.Inclusion:
         """Prove that a row is on the record as it is now."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = queries.by_prefix(connection, row_id)
             return log.inclusion(connection, row.id, row.content)
 
     def consistency_proof(self, old_size: int) -> log.Consistency:
         """Prove that nothing was changed since the record had `old_size` rows."""
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return log.consistency(connection, old_size)
 
     def verify(
@@ -356,8 +397,8 @@ class Record:
                 it be found that the end of the log was cut off, or that all of it was forged anew.
             progress: called with the number of things checked, and of all there are.
         """
-        with engine.reading(self._engine) as connection:
-            return verify(connection, self.blobs, since, progress)
+        with self._database.reading() as connection:
+            return verify(self._database.backend, connection, self.blobs, since, progress)
 
     def _add(
         self,
@@ -366,13 +407,15 @@ class Record:
         references: Iterable[tuple[type[Row], str]] = (),
     ) -> list[str]:
         bodies.write_large(self.blobs, contents)
-        with engine.writing(self._engine) as connection:
+        ids = [row.id for row in rows]  # hashed before the lock is taken: others need not wait for that
+        with self._database.writing() as connection:
             bodies.write_small(connection, contents)
-            return _append(connection, rows, references)
+            _append(connection, rows, references)
+        return ids
 
     def _select(self, row_type: type[queries.R], **columns: str | None) -> list[queries.R]:
         conditions = [row_type.table.c[name] == value for name, value in columns.items() if value is not None]
-        with engine.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return queries.rows_where(connection, row_type, *conditions)
 
 
@@ -404,12 +447,11 @@ class DetachedRecord(Record):
 
 def _append(connection: Connection, rows: Sequence[Row], references: Iterable[tuple[type[Row], str]] = ()) -> list[str]:
     """Add the rows that are new, in order, and log them; return the ids of all."""
-    new = {row.id: row for row in rows}
-    for row_type in ROW_TYPES:
-        ids = [row.id for row in new.values() if type(row) is row_type]
-        for row_id in queries.known(connection, row_type, ids):
-            del new[row_id]
-    _require(connection, [*references, *_outside_references(new)])
+    batch = {row.id: row for row in rows}
+    required = [*references, *_outside_references(batch)]
+    found = queries.known(connection, _by_type([*((type(row), row_id) for row_id, row in batch.items()), *required]))
+    _require(_by_type(required), found)
+    new = {row_id: row for row_id, row in batch.items() if row_id not in found[type(row)]}
     for row_type in ROW_TYPES:
         stored = [row.stored() for row in new.values() if type(row) is row_type]
         if stored:
@@ -418,17 +460,23 @@ def _append(connection: Connection, rows: Sequence[Row], references: Iterable[tu
     return [row.id for row in rows]
 
 
-def _outside_references(new: dict[str, Row]) -> Iterator[tuple[type[Row], str]]:
+def _outside_references(batch: dict[str, Row]) -> Iterator[tuple[type[Row], str]]:
     earlier: set[str] = set()
-    for row_id, row in new.items():
+    for row_id, row in batch.items():
         yield from ((row_type, key) for row_type, key in row.references() if key not in earlier)
         earlier.add(row_id)
 
 
-def _require(connection: Connection, references: Sequence[tuple[type[Row], str]]) -> None:
-    for row_type in ROW_TYPES:
-        ids = dict.fromkeys(key for kind, key in references if kind is row_type)
-        missing = ids.keys() - queries.known(connection, row_type, ids)
+def _by_type(pairs: Iterable[tuple[type[Row], str]]) -> dict[type[Row], list[str]]:
+    sorted_ids: dict[type[Row], list[str]] = {}
+    for row_type, row_id in pairs:
+        sorted_ids.setdefault(row_type, []).append(row_id)
+    return sorted_ids
+
+
+def _require(references: dict[type[Row], list[str]], found: dict[type[Row], set[str]]) -> None:
+    for row_type, ids in references.items():
+        missing = set(ids) - found[row_type]
         if missing:
             raise RecordError(
                 f"{row_type.__name__} {min(missing)} is spoken of but is not on this record"

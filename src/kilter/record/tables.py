@@ -1,4 +1,4 @@
-"""The schema, portable to PostgreSQL, and the triggers that keep it append-only.
+"""The schema, the same in SQLite and PostgreSQL.
 
 JSON columns are text in canonical form and never a database's own JSON type, which would reorder keys
 and reprint numbers, so that rows could not be hashed again.
@@ -6,14 +6,12 @@ and reprint numbers, so that rows could not be hashed again.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     ForeignKey,
     Integer,
@@ -22,15 +20,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    event,
 )
 
 metadata = MetaData()
+# "C": ids are ordered byte by byte, whatever language the server sorts in; in Danish, aa comes after z.
+_ID = String(64).with_variant(String(64, collation="C"), "postgresql")
 
 
 def _key(name: str = "id", refers_to: str | None = None, **options: Any) -> Column[str]:
     links = [ForeignKey(f"{refers_to}.id")] if refers_to else []
-    return Column(name, String(64), *links, **options)
+    return Column(name, _ID, *links, **options)
 
 
 def _json(name: str) -> Column[str]:
@@ -125,29 +124,5 @@ log = Table(
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("table_name", Text, nullable=False),
     _key("row_id", nullable=False, unique=True),
-    Column("subtree", String(64), nullable=False),
+    _key("subtree", nullable=False),
 )
-
-
-def _refuse(table: Table) -> None:
-    """Refuse every change of a stored row, INSERT OR REPLACE included, below this library too."""
-    clash = " OR ".join(f"{c.name} = NEW.{c.name}" for c in table.columns if c.primary_key or c.unique)
-    for verb, condition in (
-        ("UPDATE", ""),
-        ("DELETE", ""),
-        ("INSERT", f"WHEN EXISTS (SELECT 1 FROM {table.name} WHERE {clash})"),
-    ):
-        trigger = (
-            f"CREATE TRIGGER {table.name}_append_only_{verb.lower()} BEFORE {verb} ON {table.name} "
-            f"{condition} BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
-        )
-        event.listen(table, "after_create", partial(_create_in_sqlite, trigger))
-
-
-def _create_in_sqlite(statement: str, table: Table, connection: Connection, **_: Any) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(statement)
-
-
-for _table in metadata.sorted_tables:
-    _refuse(_table)

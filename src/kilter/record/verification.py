@@ -13,7 +13,7 @@ from kilter.record import merkle
 from kilter.record.blobs import Blobs, hash_file
 from kilter.record.bodies import Folder
 from kilter.record.canonical import sha256
-from kilter.record.engine import integrity_problems
+from kilter.record.engine import Backend
 from kilter.record.rows import ROW_TYPES, Artifact, Row
 from kilter.record.tables import bodies, log
 
@@ -61,12 +61,18 @@ class _Check:
     def damage(self, where: str, what: str) -> None:
         self.damages.append(Damage(where, what))
 
+    def unreadable(self, where: str, what: str, error: DatabaseError) -> None:
+        if error.connection_invalidated:  # a server that went away says nothing about the record
+            raise error
+        self.damage(where, f"{what} cannot be read further: {' '.join(str(error.orig).split())}")
+
     def step(self) -> None:
         self.done += 1
         self.progress(self.done, max(self.total, self.done))
 
 
 def verify(
+    database: Backend,
     connection: Connection,
     blobs: Blobs,
     since: tuple[int, str] | None = None,
@@ -76,15 +82,15 @@ def verify(
     check = _Check(connection, blobs, progress or (lambda done, total: None))
     size, root = 0, merkle.EMPTY_ROOT
     try:
-        for problem in integrity_problems(connection):
-            check.damage("kilter.db", problem)
+        for problem in database.problems(connection):
+            check.damage(database.name, problem)
         check.total = sum(_count(connection, row_type.table) for row_type in ROW_TYPES)
         check.total += _count(connection, bodies)
         logged, size, root = _check_log(check, since)
         wanted = _check_rows(check, logged)
         _check_bodies(check, wanted)
     except DatabaseError as error:
-        check.damage("kilter.db", f"the database cannot be read further: {error.orig}")
+        check.unreadable(database.name, "the database", error)
     shown = tuple(check.damages[:SHOWN])
     return Verification(check.rows, check.bodies, size, root.hex(), shown, len(check.damages))
 
@@ -127,15 +133,16 @@ def _check_rows(check: _Check, logged: dict[str, str]) -> dict[str, str]:
     for row_type in ROW_TYPES:
         name = row_type.table.name
         try:
-            for row_id, row in _read_rows(check, row_type):
-                check.rows += 1
-                check.step()
-                if missing.pop(row_id, None) != name:
-                    check.damage(f"{name} {row_id}", "this row is not in the log: it was added behind its back")
-                if isinstance(row, Artifact):
-                    wanted.setdefault(row.body_sha256, row_id)
+            with check.connection.begin_nested():  # or PostgreSQL would read no other table after an error
+                for row_id, row in _read_rows(check, row_type):
+                    check.rows += 1
+                    check.step()
+                    if missing.pop(row_id, None) != name:
+                        check.damage(f"{name} {row_id}", "this row is not in the log: it was added behind its back")
+                    if isinstance(row, Artifact):
+                        wanted.setdefault(row.body_sha256, row_id)
         except DatabaseError as error:
-            check.damage(name, f"the table cannot be read further: {error.orig}")
+            check.unreadable(name, "the table", error)
     for row_id, name in missing.items():
         check.damage(f"{name} {row_id}", "this row is in the log but is gone from its table")
     return wanted

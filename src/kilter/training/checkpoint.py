@@ -82,7 +82,7 @@ def load_checkpoint(folder: Path, fingerprint: str, like: Callable[[str], Tensor
 
     Raises:
         SettingsError: it was made with other settings or data.
-        StorageError: the file is damaged.
+        StorageError: the file is damaged, or one of several is missing.
     """
     file = folder / FILE
     if processes.is_main():
@@ -103,7 +103,7 @@ def load_checkpoint(folder: Path, fingerprint: str, like: Callable[[str], Tensor
                 f"{folder} holds an unfinished run with other settings or data. Run it again with the settings it was "
                 "started with, or give another output folder (output=FOLDER), or delete this one."
             )
-        tensors = _read(file) if shards is None else load_shards(shards, like)
+        tensors = _read(file) if shards is None else load_shards(shards, header["shards"], like)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"The checkpoint {shards or file} is damaged ({error}). Delete it to start this stage anew; earlier stages "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,10 @@ def save_shards(
         writer = HuggingFaceStorageWriter(str(place), save_distributed=True)
         save(dict(tensors), storage_writer=writer)
         if processes.is_main():
-            _write_header(place, {"step": step, "fingerprint": fingerprint, "counters": counters})
+            shards = sorted(one.name for one in place.glob("*.safetensors"))  # DCP reads a lost one as zeros
+            _write_header(place, {"step": step, "fingerprint": fingerprint, "counters": counters, "shards": shards})
     except (OSError, CheckpointException) as error:
-        fault = str(error)
+        fault = _words(error)
     faults = [one for one in processes.all_gather(fault) if one]
     if processes.is_main():
         if faults:
@@ -66,8 +67,18 @@ def save_shards(
         )
 
 
-def load_shards(place: Path, like: Callable[[str], Tensor]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: divided where `like` that name is divided, else whole."""
+def load_shards(place: Path, shards: Sequence[str], like: Callable[[str], Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name: divided where `like` that name is divided, else whole.
+
+    Args:
+        shards: the files that its header lists.
+
+    Raises:
+        ValueError: a shard is missing, or cannot be read as what it should be.
+    """
+    missing = [name for name in shards if not (place / name).exists()]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} is missing")
     reader = HuggingFaceStorageReader(str(place))
     tensors: dict[str, Tensor] = {}
     for name, one in reader.read_metadata().state_dict_metadata.items():
@@ -78,7 +89,10 @@ def load_shards(place: Path, like: Callable[[str], Tensor]) -> dict[str, Tensor]
             tensors[name] = torch.zeros_like(model, dtype=one.properties.dtype, requires_grad=False)
         else:
             tensors[name] = torch.zeros(one.size, dtype=one.properties.dtype)
-    load(tensors, storage_reader=reader, no_dist=processes.world_size() == 1)
+    try:
+        load(tensors, storage_reader=reader, no_dist=processes.world_size() == 1)
+    except CheckpointException as error:  # which is no Exception
+        raise ValueError(_words(error)) from error
     return tensors
 
 
@@ -92,6 +106,13 @@ def drop_shards(folder: Path) -> None:
     """Delete all checkpoints of this kind, whole or not."""
     for one in folder.glob(f"{FOLDER}*"):
         shutil.rmtree(one, ignore_errors=True)
+
+
+def _words(error: OSError | CheckpointException) -> str:
+    """What went wrong; DCP's own words are the traceback of every process."""
+    if isinstance(error, CheckpointException):
+        return "; ".join(str(one) for one, _ in error.failures.values())
+    return str(error)
 
 
 def _write_header(place: Path, header: Mapping[str, Any]) -> None:

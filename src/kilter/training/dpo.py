@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import LanguageModel, Packed, micro_batches, pack, packed_logprobs, processes
+from kilter.models.frozen import reusing_frozen
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -116,15 +117,32 @@ def train_dpo(
         policy.load(folder / "model")
         return done
     prepare(settings, settings.lora, [one.item for one in items], lm)
-    everything = [one.item for one in (*items, *heldout)]
-    if settings.loss in WITHOUT_REFERENCE:
-        reference = [torch.zeros(len(one.responses)) for one in everything]
-    else:
-        print_ = fingerprint(start, [vars(one) for one in everything])
-        reference = reference_logprobs(policy, everything, folder, print_, settings.max_tokens)
     steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
     optimizer = Optimizer(policy.parameters(), settings, steps)
     loop = Loop(folder, "dpo", steps, identity, {"optimizer": optimizer}, progress, settings.checkpoint_seconds)
+    everything = [one.item for one in (*items, *heldout)]
+    referred = settings.loss not in WITHOUT_REFERENCE
+    with reusing_frozen(
+        lm, policy.adapter, everything, reads=settings.epochs + referred, max_tokens=settings.max_tokens,
+        folder=folder, compute=loop.compute,
+    ):  # fmt: skip
+        reference = [torch.zeros(len(one.responses)) for one in everything]
+        if referred:
+            print_ = fingerprint(start, [vars(one) for one in everything])
+            reference = reference_logprobs(policy, everything, folder, print_, settings.max_tokens)
+        _learn(policy, items, reference, settings, optimizer, loop)
+        right = _accuracy(policy, heldout, reference[len(items) :], settings) if heldout else None
+    policy.save(folder / "model")
+    result: dict[str, Any] = {"loss": loop.rows[-1]["loss"], "margin": loop.rows[-1]["margin"]}
+    result["accuracy"] = sum(row["accuracy"] for row in loop.rows) / len(loop.rows)
+    drop_reference(folder)
+    return loop.finish(result | ({} if right is None else {"heldout_accuracy": right}))
+
+
+def _learn(
+    policy: Policy, items: Sequence[RankedItem], reference: Sequence[Tensor], settings: DPOSettings,
+    optimizer: Optimizer, loop: Loop,
+) -> None:  # fmt: skip
     for step in loop.steps():
         numbers = batch_indices(len(items), settings.batch_size, step, settings.seed)
         found = _accumulate(
@@ -134,13 +152,6 @@ def train_dpo(
         norm = optimizer.step(step)
         shown = {"loss": found.loss, "accuracy": found.right / found.pairs, "margin": found.margin / found.pairs}
         loop.log({**shown, "grad_norm": norm, "lr": optimizer.rate(step)}, step)
-    policy.save(folder / "model")
-    result: dict[str, Any] = {"loss": loop.rows[-1]["loss"], "margin": loop.rows[-1]["margin"]}
-    result["accuracy"] = sum(row["accuracy"] for row in loop.rows) / len(loop.rows)
-    if heldout:
-        result["heldout_accuracy"] = _accuracy(policy, heldout, reference[len(items) :], settings)
-    drop_reference(folder)
-    return loop.finish(result)
 
 
 def _accumulate(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -140,72 +141,100 @@ def train_grpo(
             KL with full fine-tuning and a reward model on the trunk that is trained.
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy, rewards that never differ.
     """
-    environment = as_environment(reward)
-    rewards = [] if environment is not None else as_weighted(cast("Rewards", reward))
+    source = _Source.of(reward, step_reward)
     variant = VARIANTS[settings.variant]
-    if environment is None and settings.turns > 1:
-        raise SettingsError("turns has no effect without an environment: a class with reset(prompt) and step(reply).")
-    if environment is not None and step_reward is not None:
-        raise SettingsError("An environment's episodes are not cut into lines; let its step give the rewards.")
-    _check(lm, rewards, settings, variant)
+    _check(lm, source, settings, variant)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
-    check_lengths(rollout_items(encoded, settings), lm)
+    check_lengths(rollout_items(encoded, settings, lm.context), lm)
     policy, reference = Policy.with_reference(lm, "grpo", settings.lora, settings.seed)
-    judges = described(rewards) + [content_of(one) for one in (step_reward, environment) if one is not None]
-    start = [str(lm.dtype), weights_digest(policy.parameters()), judges]
+    start = [str(lm.dtype), weights_digest(policy.parameters()), source.content()]
     identity = fingerprint("grpo", settings, encoded, lm.weights_hash, start)
     done = finished_result(folder, identity)
     if done is not None:
         policy.load(folder / "model")
         return done
-    prepare(settings, settings.lora, rollout_items(encoded, settings), lm, reference.lm)
+    prepare(settings, settings.lora, rollout_items(encoded, settings, lm.context), lm, reference.lm)
     optimizer = Optimizer(policy.parameters(), settings, settings.updates, eps=1e-5, betas=(0.9, 0.999))
     monitor = Monitor(policy, settings)
     loop = Loop(folder, "grpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds, counters={"constant": 0})  # fmt: skip
 
-    def at(step: int) -> GRPOSettings:
-        kl_coef = linear(settings.kl_coef, settings.kl_coef_end, step, settings.steps)
-        return settings.model_copy(update={"kl_coef": kl_coef})
-
     def estimate(rollout: Rollout, numbers: Sequence[int], step: int) -> tuple[Tensor, dict[str, float]]:
         given = [prompts[number] for number in numbers for _ in range(settings.samples)]
-        if environment is None:
-            values, means = reward_of(rewards, rollout.items, rollout.responses, given, settings.max_tokens)
-        else:
-            values, means = rewards_of_episodes(rollout.responses)
-        values = values.to(rollout.old.device)
-        paid = values - length_cost(rollout, settings)
-        shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
-        advantages, signal = _advantages(rollout, paid, at(step), variant), paid
-        if step_reward is not None:
-            per_token, ends = step_rewards(step_reward, lm, rollout, given)
-            shown["step_reward"] = float(per_token[ends].mean())
-            standardize = variant.advantage == "standardized"
-            advantages = advantages + step_advantages(per_token, ends, rollout.counts, settings.samples, standardize)
-            signal = paid + rollout.packed.summed(per_token)
-        _require_signal(signal, loop, step)
-        return advantages, means | shown
+        return _estimate(lm, rollout, given, source, _at(settings, step), variant, loop, step)
 
     def improve(rollout: Rollout, advantages: Tensor, step: int) -> dict[str, float]:
-        now = at(step)
+        now = _at(settings, step)
         return update_policy(
             policy, rollout, settings, step, optimizer, loop,
             lambda part: _backward(part, rollout, advantages, now, variant),
         )  # fmt: skip
 
-    def play_these(numbers: Sequence[int], draw: Draw, seed: int) -> list[list[Response]]:
-        groups = play(
-            lm, draw, cast("Callable[[], Environment]", environment), [prompts[one] for one in numbers],
-            [encoded[one] for one in numbers], n=settings.samples, turns=settings.turns,
-            room=settings.max_new_tokens, seed=seed,
-        )  # fmt: skip
-        return [[*group] for group in groups]
-
+    environment = source.environment
     return improve_by_rollouts(
         loop, policy, reference, encoded, settings, estimate, improve, monitor, observe, score=not settings.on_policy,
-        play=None if environment is None else play_these,
+        play=partial(_play, lm, environment, prompts, encoded, settings) if environment is not None else None,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where rewards come from: judges of whole responses or an environment, and perhaps a judge of single steps."""
+
+    rewards: Sequence[Weighted]
+    environment: Callable[[], Environment] | None
+    step_reward: StepReward | None
+
+    @staticmethod
+    def of(reward: Rewards | type[Environment], step_reward: StepReward | None) -> _Source:
+        environment = as_environment(reward)
+        rewards = as_weighted(cast("Rewards", reward)) if environment is None else []
+        return _Source(rewards, environment, step_reward)
+
+    def content(self) -> list[object]:
+        """What decides the rewards, for the run's fingerprint."""
+        others = [content_of(one) for one in (self.step_reward, self.environment) if one is not None]
+        return described(self.rewards) + others
+
+
+def _at(settings: GRPOSettings, step: int) -> GRPOSettings:
+    """The settings with the KL's weight at this step."""
+    return settings.model_copy(update={"kl_coef": linear(settings.kl_coef, settings.kl_coef_end, step, settings.steps)})
+
+
+def _play(
+    lm: LanguageModel, environment: Callable[[], Environment], prompts: Sequence[Prompt],
+    encoded: Sequence[Sequence[int]], settings: GRPOSettings, numbers: Sequence[int], draw: Draw, seed: int,
+) -> list[list[Response]]:  # fmt: skip
+    """Episodes from the prompts of these numbers."""
+    groups = play(
+        lm, draw, environment, [prompts[one] for one in numbers], [encoded[one] for one in numbers],
+        n=settings.samples, turns=settings.turns, room=settings.max_new_tokens, seed=seed,
+    )  # fmt: skip
+    return [[*group] for group in groups]
+
+
+def _estimate(
+    lm: LanguageModel, rollout: Rollout, prompts: Sequence[Prompt], source: _Source, settings: GRPOSettings,
+    variant: Variant, loop: Loop, step: int,
+) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+    """Reward the responses, whose `prompts` are [R], and compare them: advantage of each token, [M]."""
+    if source.environment is None:
+        values, means = reward_of(source.rewards, rollout.items, rollout.responses, prompts, settings.max_tokens)
+    else:
+        values, means = rewards_of_episodes(rollout.responses)
+    values = values.to(rollout.old.device)
+    paid = values - length_cost(rollout, settings)
+    shown = {"reward": float(values.mean()), "reward_std": float(values.std())}
+    advantages, signal = _advantages(rollout, paid, settings, variant), paid
+    if source.step_reward is not None:
+        per_token, ends = step_rewards(source.step_reward, lm, rollout, prompts)
+        shown["step_reward"] = float(per_token[ends].mean())
+        standardize = variant.advantage == "standardized"
+        advantages = advantages + step_advantages(per_token, ends, rollout.counts, settings.samples, standardize)
+        signal = paid + rollout.packed.summed(per_token)
+    _require_signal(signal, loop, step)
+    return advantages, means | shown
 
 
 def _advantages(rollout: Rollout, rewards: Tensor, settings: GRPOSettings, variant: Variant) -> Tensor:
@@ -276,7 +305,11 @@ def _require_signal(rewards: Tensor, loop: Loop, step: int) -> None:
         require_varied(rewards.tolist(), step)
 
 
-def _check(lm: LanguageModel, rewards: Sequence[Weighted], settings: GRPOSettings, variant: Variant) -> None:
+def _check(lm: LanguageModel, source: _Source, settings: GRPOSettings, variant: Variant) -> None:
+    if source.environment is None and settings.turns > 1:
+        raise SettingsError("turns has no effect without an environment: a class with reset(prompt) and step(reply).")
+    if source.environment is not None and source.step_reward is not None:
+        raise SettingsError("An environment's episodes are not cut into lines; let its step give the rewards.")
     if settings.samples < 2 and variant.advantage != "returns":
         raise SettingsError(
             f"{settings.variant} compares the responses to one prompt with one another, so samples must be at least 2 "
@@ -286,7 +319,7 @@ def _check(lm: LanguageModel, rewards: Sequence[Weighted], settings: GRPOSetting
         raise SettingsError(
             "kl_gradient has no effect where the KL is part of the reward or kl_coef is 0; leave it out."
         )
-    shared = any(isinstance(one.reward, RewardModel) and one.reward.lm is lm for one in rewards)
+    shared = any(isinstance(one.reward, RewardModel) and one.reward.lm is lm for one in source.rewards)
     if settings.lora is None and shared:
         raise SettingsError(
             "With lora: null the whole trunk changes, so a reward model needs a trunk of its own; load the model a "

@@ -18,6 +18,7 @@ from torch import Tensor
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, pack, packed_logprobs, processes
 from kilter.models.flops import forward_flops
+from kilter.models.frozen import reusing_frozen
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -90,20 +91,24 @@ def train_kto(
     paired = [
         Item(one.item.prompt, [one.item.responses[0], other]) for one, other in zip(items, following, strict=True)
     ]
-    reference = reference_logprobs(policy, paired, folder, fingerprint(start, described), settings.max_tokens)
     wanted = settings.desirable_weight or (len(items) - liked) / liked
     steps = max(1, round(settings.epochs * len(items) / settings.batch_size))
     optimizer = Optimizer(policy.parameters(), settings, steps)
     loop = Loop(folder, "kto", steps, identity, {"optimizer": optimizer}, progress, settings.checkpoint_seconds)
-    for step in loop.steps():
-        numbers = batch_indices(len(items), settings.batch_size, step, settings.seed)
-        strangers = [Item(paired[one].prompt, [paired[one].responses[1]]) for one in numbers]
-        zero = _reference_point(policy, strangers, [reference[one][1] for one in numbers], settings, loop)
-        batch = [(items[one], reference[one][0]) for one in numbers]
-        metrics = _accumulate(policy, batch, zero, wanted, settings, loop)
-        require_finite("loss", metrics["loss"], step)
-        metrics["grad_norm"] = optimizer.step(step)
-        loop.log({**metrics, "reference_point": zero, "lr": optimizer.rate(step)}, step)
+    with reusing_frozen(
+        lm, policy.adapter, paired, reads=settings.epochs + 1, max_tokens=settings.max_tokens, folder=folder,
+        compute=loop.compute,
+    ):  # fmt: skip
+        reference = reference_logprobs(policy, paired, folder, fingerprint(start, described), settings.max_tokens)
+        for step in loop.steps():
+            numbers = batch_indices(len(items), settings.batch_size, step, settings.seed)
+            strangers = [Item(paired[one].prompt, [paired[one].responses[1]]) for one in numbers]
+            zero = _reference_point(policy, strangers, [reference[one][1] for one in numbers], settings, loop)
+            batch = [(items[one], reference[one][0]) for one in numbers]
+            metrics = _accumulate(policy, batch, zero, wanted, settings, loop)
+            require_finite("loss", metrics["loss"], step)
+            metrics["grad_norm"] = optimizer.step(step)
+            loop.log({**metrics, "reference_point": zero, "lr": optimizer.rate(step)}, step)
     policy.save(folder / "model")
     drop_reference(folder)
     last = loop.rows[-1]
@@ -120,7 +125,8 @@ def _reference_point(
         packed = pack([strangers[index] for index in indices], policy.lm.device)
         logprobs, _ = packed_logprobs(policy.lm, packed)
         total += float(logprobs.sum()) - sum(float(reference[index]) for index in indices)
-        loop.compute.add(forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+        start = policy.lm.starts_at(packed, policy.adapter)
+        loop.compute.add(forward_flops(policy.lm, packed, labels=packed.targets.numel(), start=start), packed.size)
     return max(processes.totals(total)[0] / len(strangers), 0.0)
 
 

@@ -71,7 +71,7 @@ def train_online_dpo(
         raise SettingsError("length_coef is taken from a reward, and this judge compares without one; leave it out.")
     rewards = None if isinstance(judge, Judge) else as_weighted(judge)
     encoded = [lm.encode_prompt(prompt) for prompt in prompts]
-    check_lengths(rollout_items(encoded, settings), lm)
+    check_lengths(rollout_items(encoded, settings, lm.context), lm)
     policy, reference = Policy.with_reference(lm, "online-dpo", settings.lora, settings.seed)
     who = judge.name if isinstance(judge, Judge) else described(rewards or [])
     start = [str(lm.dtype), weights_digest(policy.parameters()), who]
@@ -80,7 +80,7 @@ def train_online_dpo(
     if done is not None:
         policy.load(folder / "model")
         return done
-    prepare(settings, settings.lora, rollout_items(encoded, settings), lm, reference.lm)
+    prepare(settings, settings.lora, rollout_items(encoded, settings, lm.context), lm, reference.lm)
     optimizer, monitor = Optimizer(policy.parameters(), settings, settings.updates), Monitor(policy, settings)
     loop = Loop(folder, "online-dpo", settings.steps, identity, {"optimizer": optimizer, "best": monitor}, progress,
                 settings.checkpoint_seconds)  # fmt: skip

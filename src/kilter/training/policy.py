@@ -73,7 +73,8 @@ class Policy:
         """Operations of a forward and backward pass over `packed` with the head at its targets."""
         first = self.lm.adapters.configs[self.adapter].first_layer if self.adapter is not None else 0
         labels, full = packed.targets.numel(), self.adapter is None
-        return train_flops(self.lm, packed, labels=labels, full=full, first_layer=first)
+        start = self.lm.starts_at(packed, self.adapter)
+        return train_flops(self.lm, packed, labels=labels, full=full, first_layer=first, start=start)
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable tensors in a fixed order."""

@@ -44,14 +44,8 @@ from kilter.training.overoptimization import Monitor, length_cost, linear
 from kilter.training.policy import Policy
 from kilter.training.prepare import prepare
 from kilter.training.rewards import as_weighted, described, scores_of
-from kilter.training.rollout import (
-    Rollout,
-    RolloutSettings,
-    micro_packs,
-    minibatches,
-    rollout_items,
-)
-from kilter.training.rollout_loop import Observe, improve_by_rollouts
+from kilter.training.rollout import Rollout, RolloutSettings, micro_packs, rollout_items
+from kilter.training.rollout_loop import Observe, improve_by_rollouts, over_minibatches
 from kilter.training.seeds import permutation
 from kilter.training.settings import fingerprint, weights_digest
 from kilter.training.sft import check_lengths
@@ -123,7 +117,7 @@ def train_ppo(
         TrainingStopped: divergence, KL beyond its bound, collapsed entropy, constant rewards.
     """
     lm = models.policy.lm
-    check_lengths(rollout_items(prompts, settings), lm)
+    check_lengths(rollout_items(prompts, settings, lm.context), lm)
     texts = [text for text in texts if len(text) > 1]  # one token predicts nothing
     if settings.ptx_coef and not texts:
         raise DataError("The ptx term needs plain text: give some (texts=FILE) or turn it off with ptx_coef=0.")
@@ -136,7 +130,7 @@ def train_ppo(
         models.policy.load(folder / "model")
         return done
     others = (models.value.lm, models.reference.lm, models.reward.lm)
-    prepare(settings, settings.lora, rollout_items(prompts, settings), lm, *others)
+    prepare(settings, settings.lora, rollout_items(prompts, settings, lm.context), lm, *others, method="ppo")
     models.value.lm.recompute = lm.recompute
     adam: dict[str, Any] = {"eps": 1e-5, "betas": (0.9, 0.999)}
     optimizers = {
@@ -204,17 +198,16 @@ def _improve(
     step: int, optimizers: Mapping[str, Optimizer], loop: Loop,
 ) -> dict[str, float]:  # fmt: skip
     """Update policy and value model on minibatches of whole prompts."""
-    sums: dict[str, float] = {}
-    updates = list(minibatches(len(rollout.items), settings, step))
-    for number, chosen in updates:
+
+    def improve(number: int, chosen: Sequence[int]) -> dict[str, float]:
         metrics = _update(models, rollout, estimates, chosen, settings, loop)
         if settings.ptx_coef:
             metrics["ptx_loss"] = _ptx(models.policy, texts, settings, number, loop)
         for name, optimizer in optimizers.items():
             metrics[f"{name}_grad_norm"] = optimizer.step(number)
-        for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value / len(updates)
-    return sums
+        return metrics
+
+    return over_minibatches(rollout, settings, step, improve)
 
 
 def _update(

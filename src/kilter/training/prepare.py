@@ -18,7 +18,7 @@ SLACK = 0.8
 
 def prepare(
     settings: OptimizerSettings, lora: LoraSettings | None, items: Sequence[Item], learner: LanguageModel,
-    *others: LanguageModel,
+    *others: LanguageModel, method: str = "sft",
 ) -> None:  # fmt: skip
     """Make models ready to train: call it when all adapters are there and before the optimizer.
 
@@ -29,17 +29,18 @@ def prepare(
         settings: with the seed, so that several processes start from the same float32 weights as one does.
         items: what will be read, for its longest sequence.
         others: further models that one step uses.
+        method: one of `METHODS` in `models/estimate.py` that trains as many models.
     """
     if processes.world_size() > 1:
         for lm in {id(one): one for one in (learner, *others)}.values():
             lm.compute_dtype = lm.dtype
             widen(list(lm.model.parameters()), settings.seed)
             shard(lm.model, lm.compute_dtype)
-    learner.recompute = _must_recompute(settings, lora, items, learner)
+    learner.recompute = _must_recompute(settings, lora, items, learner, method)
 
 
 def _must_recompute(
-    settings: OptimizerSettings, lora: LoraSettings | None, items: Sequence[Item], lm: LanguageModel
+    settings: OptimizerSettings, lora: LoraSettings | None, items: Sequence[Item], lm: LanguageModel, method: str
 ) -> bool:
     free = free_memory(lm.device)
     if free is None or not hasattr(lm.model.config, "intermediate_size") or not hasattr(lm.model.base_model, "layers"):
@@ -51,10 +52,14 @@ def _must_recompute(
         return training_memory(
             Shape.of(lm.model.config), tokens=tokens, longest=longest, rank=lora.rank if lora is not None else None,
             element=lm.dtype.itemsize, processes=processes.world_size(), recompute=recompute,
+            method=method,
         )  # fmt: skip
 
+    wide = lora is not None or processes.world_size() > 1  # what trains is in float32 already
+
     def needed(memory: Memory) -> int:  # the weights are there already, and so is the process
-        return memory.gradients + memory.moments + memory.activations + memory.head
+        masters = 0 if wide else memory.masters
+        return masters + memory.gradients + memory.moments + memory.activations + memory.head
 
     if processes.largest(needed(missing(False)) > SLACK * free) == 0:
         return False

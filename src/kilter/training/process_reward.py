@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from kilter.errors import DataError, ModelError
 from kilter.models import Item, LanguageModel, Packed, micro_batches, pack, processes
+from kilter.models.frozen import reusing_frozen
 from kilter.models.scalar import PROCESS_FILE, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, no_progress, write_json
@@ -157,12 +158,16 @@ def _train(
     steps = settings.updates(len(items))
     optimizers = scalar_optimizers(model, settings, steps)
     loop = Loop(folder, "process", steps, identity, optimizers, progress, settings.checkpoint_seconds)
-    for step in loop.steps():
-        batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
-        loss, accuracy = _accumulate(model, batch, settings, loop)
-        require_finite("loss", loss, step)
-        norm = max(optimizer.step(step) for optimizer in optimizers.values())
-        loop.log({"loss": loss, "accuracy": accuracy, "grad_norm": norm}, step)
+    with reusing_frozen(
+        model.lm, model.adapter, [one.item for one in items], reads=settings.epochs, max_tokens=settings.max_tokens,
+        folder=folder, compute=loop.compute,
+    ):  # fmt: skip
+        for step in loop.steps():
+            batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
+            loss, accuracy = _accumulate(model, batch, settings, loop)
+            require_finite("loss", loss, step)
+            norm = max(optimizer.step(step) for optimizer in optimizers.values())
+            loop.log({"loss": loss, "accuracy": accuracy, "grad_norm": norm}, step)
     ProcessRewardModel(model, settings.combine).save(folder / "model")
     return loop.finish({"loss": loop.rows[-1]["loss"], **(_measure(model, heldout, settings) if heldout else {})})
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, micro_batches, pack, processes
+from kilter.models.frozen import reusing_frozen
 from kilter.models.scalar import Pooling, ScalarModel
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, no_progress
@@ -84,15 +85,19 @@ def _train(
     steps = settings.updates(len(items))
     optimizers = scalar_optimizers(model, settings, steps)
     loop = Loop(folder, "reward", steps, identity, optimizers, progress, settings.checkpoint_seconds)
-    for step in loop.steps():
-        if step == 0 and settings.probe:
-            fit_head(model, items, settings.max_tokens)
-        batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
-        loss, accuracy, margin = _accumulate(model, batch, settings, loop)
-        require_finite("loss", loss, step)
-        norm = max(optimizer.step(step) for optimizer in optimizers.values())
-        loop.log({"loss": loss, "accuracy": accuracy, "margin": margin, "grad_norm": norm}, step)
-    normalize(model, items, settings.max_tokens)
+    with reusing_frozen(
+        model.lm, model.adapter, [one.item for one in items], reads=settings.epochs + settings.probe,
+        max_tokens=settings.max_tokens, folder=folder, compute=loop.compute,
+    ):  # fmt: skip
+        for step in loop.steps():
+            if step == 0 and settings.probe:
+                fit_head(model, items, settings.max_tokens)
+            batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
+            loss, accuracy, margin = _accumulate(model, batch, settings, loop)
+            require_finite("loss", loss, step)
+            norm = max(optimizer.step(step) for optimizer in optimizers.values())
+            loop.log({"loss": loss, "accuracy": accuracy, "margin": margin, "grad_norm": norm}, step)
+        normalize(model, items, settings.max_tokens)
     model.save(folder / "model")
     result: dict[str, Any] = {"loss": loop.rows[-1]["loss"], "accuracy": mean_of(loop.rows, "accuracy")}
     if heldout:

@@ -120,10 +120,17 @@ class Rollout:
         return tokens, responses
 
 
-def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings) -> list[Item]:
-    """The longest items that can come of these prompts."""
-    responses = [[0] * settings.longest] * settings.samples
-    return [Item(prompt, responses) for prompt in prompts]
+def rollout_items(prompts: Sequence[Sequence[int]], settings: RolloutSettings, context: int) -> list[Item]:
+    """The longest items that can come of these prompts, as token ids that stand for any.
+
+    An episode ends where the context has no room for another reply; a first reply beyond it is for `check_lengths` to
+    refuse.
+    """
+    items = []
+    for prompt in prompts:
+        longest = max(settings.max_new_tokens, min(settings.longest, context - len(prompt)))
+        items.append(Item(prompt, [[0] * longest] * settings.samples))
+    return items
 
 
 def sample_responses(
@@ -141,16 +148,21 @@ def sample_responses(
         seed = derive_seed(settings.seed, "rollout", step)
         drawn = partial(draw, policy.lm, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature)
         responses = play(drawn, seed) if play is not None else drawn(prompts, n=settings.samples, seed=seed)
-    tokens = sum(len(one.tokens) for group in responses for one in group)
-    context = sum(map(len, prompts)) / len(prompts) + tokens / (2 * len(prompts) * settings.samples)
+    flat = [one for group in responses for one in group]
+    context = sum(map(len, prompts)) / len(prompts) + sum(len(one.tokens) for one in flat) / (2 * len(flat))
+    sampled = sum(len(one.logprobs) for one in flat)  # an episode has tokens of its environment too
     if processes.is_main():  # counts for all
-        loop.compute.add(decode_flops(policy.lm, tokens, context), tokens)
+        loop.compute.add(decode_flops(policy.lm, sampled, context), sampled)
     return responses
 
 
-def _item(prompt: Sequence[int], group: Sequence[Response]) -> Item:
-    learn = [one.learn for one in group if isinstance(one, Episode)]
-    return Item(prompt, [one.tokens for one in group], learn or None)
+def sampled_items(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Response]]) -> list[Item]:
+    """Each prompt with its responses."""
+    items = []
+    for prompt, group in zip(prompts, responses, strict=True):
+        learn = [one.learn for one in group if isinstance(one, Episode)]
+        items.append(Item(prompt, [one.tokens for one in group], learn or None))
+    return items
 
 
 @torch.no_grad()
@@ -168,7 +180,7 @@ def read_rollout(
         TrainingStopped: the KL is not finite or beyond its bound, or the entropy has collapsed.
     """
     flat = [one for group in responses for one in group]
-    items = [_item(prompt, group) for prompt, group in zip(prompts, responses, strict=True)]
+    items = sampled_items(prompts, responses)
     packed = pack(items, policy.lm.device)
     sampled = torch.tensor([one for response in flat for one in response.logprobs], device=policy.lm.device)
     old, metrics = sampled, {}
@@ -187,7 +199,9 @@ def read_rollout(
         require_entropy(metrics["entropy"], settings.min_entropy, step)
     ref, _ = read(reference, False)
     if processes.is_main():  # counts for all
-        loop.compute.add((1 + score) * forward_flops(policy.lm, packed, labels=packed.targets.numel()), packed.size)
+        start = policy.lm.starts_at(packed, policy.adapter)
+        flops = forward_flops(policy.lm, packed, labels=packed.targets.numel(), start=start)
+        loop.compute.add((1 + score) * flops, packed.size)
     rollout = Rollout(items, packed, flat, old, ref, sampled)
     if settings.server is not None:
         rollout.importance = importance_weights(old, sampled)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from kilter.models import Packed, Response, packed_logprobs, processes
+from kilter.models.frozen import reusing_frozen
 from kilter.training.episodes import Draw
 from kilter.training.guards import require_entropy, require_finite
 from kilter.training.loop import Loop
@@ -24,6 +25,7 @@ from kilter.training.rollout import (
     minibatches,
     read_rollout,
     sample_responses,
+    sampled_items,
 )
 from kilter.training.sampler import ServerSampler, kept_on_server_error, open_sampler
 from kilter.training.seeds import batch_indices, derive_seed
@@ -62,6 +64,9 @@ class Part:
 Backward = Callable[[Part], dict[str, float]]
 """Adds the gradient of a part's share of the loss; returns the part's shares of the minibatch's metrics."""
 
+Update = Callable[[int, Sequence[int]], Mapping[str, float]]
+"""One optimizer step: (its number in the run, numbers of the minibatch's items) to metrics."""
+
 
 def improve_by_rollouts(
     loop: Loop, policy: Policy, reference: Policy, prompts: Sequence[Sequence[int]], settings: RolloutSettings,
@@ -96,13 +101,17 @@ def _do_steps(
         with kept_on_server_error(loop, step):
             responses = sample_responses(policy, chosen, settings, step, loop, server, play and partial(play, numbers))
         seen = _seen(observe, step, numbers, responses)
-        rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
-        with kept_on_server_error(loop, step):  # a judge may be a server too
-            signal, more = estimate(rollout, numbers, step)
-        metrics |= more
-        metrics |= monitor.look(loop, metrics, seen)
-        if not loop.stopped:  # else the responses were this policy's, and it stays as it is
-            metrics |= improve(rollout, signal, step)
+        with reusing_frozen(
+            policy.lm, policy.adapter, sampled_items(chosen, responses), reads=2, max_tokens=settings.max_tokens,
+            folder=loop.folder, compute=loop.compute,
+        ):  # fmt: skip
+            rollout, metrics = read_rollout(policy, reference, chosen, responses, settings, step, loop, score=score)
+            with kept_on_server_error(loop, step):  # a judge may be a server too
+                signal, more = estimate(rollout, numbers, step)
+            metrics |= more
+            metrics |= monitor.look(loop, metrics, seen)
+            if not loop.stopped:  # else the responses were this policy's, and it stays as it is
+                metrics |= improve(rollout, signal, step)
         loop.log({**metrics, **seen}, step)
         if loop.stopped:
             break
@@ -125,17 +134,25 @@ def update_policy(
     Raises:
         TrainingStopped: a metric that is a loss is not finite, or the entropy has collapsed.
     """
-    sums: dict[str, float] = {}
-    updates = list(minibatches(len(rollout.items), settings, step))
-    for number, chosen in updates:
+
+    def improve(number: int, chosen: Sequence[int]) -> dict[str, float]:
         metrics = accumulate(policy, rollout, settings, chosen, loop, backward)
         for name in metrics:
             if name.endswith("loss"):
                 require_finite(name, metrics[name], step)
         if settings.on_policy:
             require_entropy(metrics["entropy"], settings.min_entropy, step)
-        metrics["grad_norm"] = optimizer.step(number)
-        for key, value in metrics.items():
+        return {**metrics, "grad_norm": optimizer.step(number)}
+
+    return over_minibatches(rollout, settings, step, improve)
+
+
+def over_minibatches(rollout: Rollout, settings: RolloutSettings, step: int, update: Update) -> dict[str, float]:
+    """Do `update` for each minibatch of whole prompts; the mean of each metric over them."""
+    sums: dict[str, float] = {}
+    updates = list(minibatches(len(rollout.items), settings, step))
+    for number, chosen in updates:
+        for key, value in update(number, chosen).items():
             sums[key] = sums.get(key, 0.0) + value / len(updates)
     return sums
 

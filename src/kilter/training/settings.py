@@ -23,7 +23,7 @@ class LoraSettings(Settings):
     rank: int = Field(16, ge=1, description="Rank of the adapter's matrices.")
     alpha: float = Field(32.0, gt=0, description="The adapter's product is scaled by alpha / rank.")
     targets: list[str] = Field([ALL_LINEAR], description="Linear layers to adapt by name, or all-linear.")
-    first_layer: int = Field(0, ge=0, description="Adapt layers from this one up; below it nothing is computed back.")
+    first_layer: int = Field(0, ge=0, description="Adapt layers from this one up; those below are computed once only.")
 
     def config(self) -> LoraConfig:
         """As the models room wants it."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, pack, packed_logprobs, processes, score
+from kilter.models.frozen import reusing_frozen
 from kilter.training.guards import require_finite
 from kilter.training.loop import Loop, Progress, finished_result, no_progress
 from kilter.training.optimizer import Optimizer
@@ -73,12 +74,16 @@ def train_sft(
     loop = Loop(folder, "sft", steps, identity, {"optimizer": optimizer}, progress, settings.checkpoint_seconds)
     before = mean_loss(lm, heldout, settings.max_tokens) if heldout else None
     loss = float("nan")
-    for step in loop.steps():
-        batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
-        loss = _accumulate(policy, batch, settings, loop)
-        require_finite("loss", loss, step)
-        norm = optimizer.step(step)
-        loop.log({"loss": loss, "grad_norm": norm, "lr": optimizer.rate(step)}, step)
+    with reusing_frozen(
+        lm, policy.adapter, items, reads=settings.epochs, max_tokens=settings.max_tokens, folder=folder,
+        compute=loop.compute,
+    ):  # fmt: skip
+        for step in loop.steps():
+            batch = [items[index] for index in batch_indices(len(items), settings.batch_size, step, settings.seed)]
+            loss = _accumulate(policy, batch, settings, loop)
+            require_finite("loss", loss, step)
+            norm = optimizer.step(step)
+            loop.log({"loss": loss, "grad_norm": norm, "lr": optimizer.rate(step)}, step)
     policy.save(folder / "model")
     result: dict[str, Any] = {"loss": loop.rows[-1]["loss"]}
     if before is not None:

@@ -1,0 +1,253 @@
+"""The desk at which work is given out and handed in: what the pages and the command line call, a transaction each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from kilter.errors import DataError
+from kilter.feedback.tasks import Task, TaskItem
+from kilter.feedback.work import queue, submission
+from kilter.feedback.work.queue import Assignment
+from kilter.feedback.work.results import Result, results
+from kilter.feedback.work.standing import Standing, standing_of
+from kilter.feedback.work.submission import Outcome, Submission
+from kilter.feedback.work.tables import assignments, items, metadata, tasks
+from kilter.record import NewArtifact, Record
+from kilter.settings import build, nearest
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Who judges: an id among the people, and the judge's name on the record, which tells nothing of them."""
+
+    id: str
+    judge: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is.
+
+    Attributes:
+        items: work items; those flagged are wanted by nobody.
+        complete: items judged by as many raters as they are for.
+        judgments, wanted: submitted work, and as much as there will be.
+        flagged, skipped, surplus: how often.
+        raters: who have submitted anything.
+    """
+
+    items: int
+    complete: int
+    judgments: int
+    wanted: int
+    flagged: int
+    skipped: int
+    surplus: int
+    raters: int
+
+    @property
+    def done(self) -> bool:
+        """Whether all work is done."""
+        return self.complete >= self.items
+
+
+class Desk:
+    """Tasks, their items, and who has what in hand."""
+
+    def __init__(self, record: Record, now: Callable[[], float] = time.time) -> None:
+        self.record = record
+        self._now = now
+        record.lay(metadata)
+
+    # Tasks and items
+
+    def add_task(self, task: Task, seed: int = 0) -> None:
+        """Put a task on the record and open it; the same task again changes nothing.
+
+        Raises:
+            DataError: another task has this name.
+        """
+        definition = task.model_dump_json(exclude={"items"})
+        artifact = self.record.add_artifact("task", json.loads(definition))
+        with self.record.transaction() as transaction:
+            there = _definition(transaction.connection, task.name)
+            if there is None:
+                row = {
+                    "name": task.name, "definition": definition, "artifact": artifact, "open": True,
+                    "created": self._now(), "seed": seed,
+                }  # fmt: skip
+                transaction.connection.execute(insert(tasks), row)
+            elif there != definition:
+                raise DataError(
+                    f"There is another task called '{task.name}' in this workspace, with other questions or rules. "
+                    "Judgments under changed questions must not be mixed: give the new one a name of its own."
+                )
+
+    def add_items(self, task: Task, new: Sequence[TaskItem]) -> int:
+        """Add items to a task; those it has already stay as they are. Returns how many are new."""
+        ids = self.record.add_artifacts(NewArtifact(one.kind, one.body()) for one in new)
+        with self.record.transaction() as transaction:
+            return _add_items(transaction.connection, task, list(zip(ids, new, strict=True)))
+
+    def task(self, name: str) -> Task:
+        """The task of this name; raises `DataError` where there is none."""
+        with self.record.reading() as connection:
+            definition = _definition(connection, name)
+            if definition is None:
+                names = connection.execute(select(tasks.c.name)).scalars().all()
+                hint = nearest(name, names) if names else "there is none in this workspace yet."
+                raise DataError(f"There is no task '{name}': {hint}")
+        return build(Task, json.loads(definition), f"the task {name} of the record")
+
+    def tasks(self) -> list[tuple[Task, bool]]:
+        """All tasks in the order in which they were added, and whether each is open."""
+        with self.record.reading() as connection:
+            rows = connection.execute(select(tasks.c.definition, tasks.c.open).order_by(tasks.c.created)).all()
+        return [(build(Task, json.loads(row.definition), "a task of the record"), row.open) for row in rows]
+
+    def set_open(self, name: str, is_open: bool) -> None:
+        """Open or close a task; a closed one hands out nothing, but takes what raters still hold."""
+        with self.record.transaction() as transaction:
+            transaction.connection.execute(update(tasks).where(tasks.c.name == name).values(open=is_open))
+
+    def is_open(self, name: str) -> bool:
+        """Whether a task hands out items."""
+        with self.record.reading() as connection:
+            return _is_open(connection, name)
+
+    def prioritize(self, task: str, priorities: Mapping[str, float]) -> None:
+        """Set the priority of items, by the ids of their artifacts; higher ones come first."""
+        with self.record.transaction() as transaction:
+            for artifact, priority in priorities.items():
+                here = (items.c.task == task) & (items.c.artifact == artifact)
+                transaction.connection.execute(update(items).where(here).values(priority=priority))
+
+    def progress(self, task: str) -> Progress:
+        """How far a task is."""
+        with self.record.reading() as connection:
+            return _progress(connection, task)
+
+    def results(self, task: str) -> list[Result]:
+        """What was said in a task so far, corrections applied."""
+        with self.record.reading() as connection:
+            return results(connection, task)
+
+    # A rater's work
+
+    def next(self, task: Task, rater: Rater, count: int = 1) -> list[Assignment]:
+        """Up to `count` assignments: those in hand already, then new ones."""
+        with self.record.transaction() as transaction:
+            if not _is_open(transaction.connection, task.name):
+                return queue.find(transaction.connection, *queue.in_hand(task.name, rater.id))[:count]
+            return queue.next_assignments(transaction.connection, task, rater.id, count, self._now())
+
+    def submit(self, task: Task, rater: Rater, assignment: str, sent: Submission) -> Outcome:
+        """Take answers; see `submission.submit`."""
+        with self.record.transaction() as transaction:
+            one = submission.own(transaction.connection, rater.id, assignment)
+            return submission.submit(
+                transaction.connection, transaction.add_judgments, task, rater.judge, one, sent, self._now()
+            )
+
+    def set_aside(
+        self, task: Task, rater: Rater, assignment: str, state: Literal["skipped", "flagged"], reason: str, key: str,
+        started: str,
+    ) -> None:  # fmt: skip
+        """Skip or flag an item; see `submission.set_aside`."""
+        with self.record.transaction() as transaction:
+            one = submission.own(transaction.connection, rater.id, assignment)
+            submission.set_aside(
+                transaction.connection, transaction.add_judgments, task, rater.judge, one, state, reason, key, started,
+                self._now(),
+            )  # fmt: skip
+
+    def save_draft(self, task: Task, rater: Rater, assignment: str, answers: Mapping[str, Any]) -> None:
+        """Keep answers that are not finished."""
+        with self.record.transaction() as transaction:
+            one = submission.own(transaction.connection, rater.id, assignment)
+            submission.save_draft(transaction.connection, one, answers, self._now() + 60 * task.hold_minutes)
+
+    def last_done(self, task: Task, rater: Rater, before: str | None = None) -> Assignment | None:
+        """What the rater submitted or skipped last, or last before another assignment."""
+        with self.record.reading() as connection:
+            return submission.last_done(connection, rater.id, task.name, before)
+
+    def standing(self, task: Task, rater: Rater) -> Standing:
+        """Where a rater stands in a task."""
+        with self.record.transaction() as transaction:
+            return standing_of(transaction.connection, task, rater.id)
+
+
+def _definition(connection: Connection, name: str) -> str | None:
+    found: str | None = connection.execute(select(tasks.c.definition).where(tasks.c.name == name)).scalar()
+    return found
+
+
+def _is_open(connection: Connection, name: str) -> bool:
+    return bool(connection.execute(select(tasks.c.open).where(tasks.c.name == name)).scalar())
+
+
+def _add_items(connection: Connection, task: Task, new: Sequence[tuple[str, TaskItem]]) -> int:
+    here = items.c.task == task.name
+    there = set(connection.execute(select(items.c.artifact).where(here)).scalars())
+    first = connection.execute(select(func.count()).select_from(items).where(here)).scalar_one()
+    seed = connection.execute(select(tasks.c.seed).where(tasks.c.name == task.name)).scalar_one()
+    fresh = {artifact: item for artifact, item in new if artifact not in there}
+    sampled = _sample(task, fresh, seed)
+    random = Random(f"{seed}:{first}")
+    rows = []
+    for number, (artifact, item) in enumerate(fresh.items(), first):
+        wanted = task.wanted(item, artifact in sampled)
+        rows.append({
+            "task": task.name, "artifact": artifact, "number": number, "use": item.use,
+            "content": json.dumps(item.as_json()), "wanted": wanted, "taken": 0, "held": 0, "free": wanted != 0,
+            "priority": item.priority, "place": number if task.order == "given" else random.getrandbits(60),
+        })  # fmt: skip
+    if rows:
+        connection.execute(insert(items), rows)
+    return len(rows)
+
+
+def _sample(task: Task, new: Mapping[str, TaskItem], seed: int) -> set[str]:
+    """The items that more raters see: the same share of each stratum, drawn at random."""
+    strata: dict[str, list[str]] = {}
+    for artifact, item in new.items():
+        if item.use == "work":
+            strata.setdefault(item.stratum, []).append(artifact)
+    chosen: set[str] = set()
+    for stratum, members in strata.items():
+        random = Random(f"{seed}:{stratum}:{len(members)}")
+        share = task.overlap.sample * len(members)
+        count = int(share) + (random.random() < share % 1)  # right on average where strata are small
+        chosen.update(random.sample(sorted(members), count))
+    return chosen
+
+
+def _progress(connection: Connection, task: str) -> Progress:
+    work = (items.c.task == task) & (items.c.use == "work")
+    rows = connection.execute(select(items.c.wanted, items.c.taken, func.count()).where(work).group_by(
+        items.c.wanted, items.c.taken
+    )).all()  # fmt: skip
+    alive = [(wanted, taken, count) for wanted, taken, count in rows if wanted]
+    states: dict[str, int] = dict(
+        connection.execute(
+            select(assignments.c.state, func.count()).where(assignments.c.task == task).group_by(assignments.c.state)
+        ).all()
+    )  # fmt: skip
+    raters = connection.execute(
+        select(func.count(func.distinct(assignments.c.rater))).where(
+            assignments.c.task == task, assignments.c.state == queue.SUBMITTED
+        )
+    ).scalar_one()
+    return Progress(
+        sum(count for _, _, count in alive), sum(count for wanted, taken, count in alive if taken >= wanted),
+        sum(taken * count for _, taken, count in alive), sum(wanted * count for wanted, _, count in alive),
+        states.get(queue.FLAGGED, 0), states.get(queue.SKIPPED, 0), states.get(queue.SURPLUS, 0), raters,
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""What the judging page asks for: the next items, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from kilter.feedback.accounts import Session
+from kilter.feedback.tasks import Task
+from kilter.feedback.work import Assignment, Outcome, Standing, Submission
+from kilter.web.rendering import render, render_chat, render_plain
+from kilter.web.security import AtSite, Changing, Refused, SignedIn
+from kilter.web.site import Site
+
+AHEAD = 4
+"""Items in the rater's browser: the one on screen and three more."""
+
+router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"])
+TaskName = Annotated[str, Path(max_length=60, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
+Started = Annotated[str, Field(max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Judged(_Body):
+    """A submission."""
+
+    assignment: Key
+    key: Key
+    answers: dict[str, Any] = Field(max_length=20)
+    started: Started
+    active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
+
+
+class Aside(_Body):
+    """An item that is skipped or flagged."""
+
+    assignment: Key
+    key: Key
+    state: Literal["skipped", "flagged"]
+    reason: str = Field(max_length=2000)
+    started: Started
+
+
+class Draft(_Body):
+    """Answers that are not finished."""
+
+    assignment: Key
+    answers: dict[str, Any] = Field(max_length=20)
+
+
+class Back(_Body):
+    """The item to look at again: the last one done, or the last before another."""
+
+    before: Key | None = None
+
+
+class Shown(BaseModel):
+    """An item as the browser gets it: no ids of the record, no mapping of sides, nothing hidden."""
+
+    assignment: str
+    prompt: list[dict[str, str]]
+    responses: list[str]
+    plain: list[str]
+    steps: list[str]
+    answers: dict[str, Any] | None
+    done: bool
+    training: bool
+
+
+class Batch(BaseModel):
+    """Items to judge, and how far the rater is."""
+
+    items: list[Shown]
+    stage: str
+    judged: int
+
+
+class Taken(BaseModel):
+    """What became of a submission."""
+
+    state: Literal["submitted", "surplus", "skipped", "flagged"]
+    right: dict[str, bool] | None = None
+    explanation: str = ""
+
+
+@router.post("/next")
+def next_items(task: TaskName, site: AtSite, session: Changing) -> Batch:
+    """The items in the rater's hands, filled up."""
+    asked = open_task(site, session, task)
+    found = site.desk.next(asked, session.person.rater, AHEAD)
+    standing = site.desk.standing(asked, session.person.rater)
+    return _batch(asked, found, standing)
+
+
+@router.post("/submit")
+def submit(task: TaskName, body: Judged, site: AtSite, session: Changing) -> Taken:
+    """Take the answers to one item; the same key again changes nothing."""
+    asked = open_task(site, session, task)
+    sent = Submission(body.key, body.answers, body.started, body.active_ms)
+    outcome: Outcome = site.desk.submit(asked, session.person.rater, body.assignment, sent)
+    explanation = str(render(outcome.explanation)) if outcome.explanation else ""
+    right = None if outcome.right is None else dict(outcome.right)
+    return Taken(state=outcome.state, right=right, explanation=explanation)
+
+
+@router.post("/aside")
+def set_aside(task: TaskName, body: Aside, site: AtSite, session: Changing) -> Taken:
+    """Skip or flag an item."""
+    asked = open_task(site, session, task)
+    site.desk.set_aside(asked, session.person.rater, body.assignment, body.state, body.reason, body.key, body.started)
+    return Taken(state=body.state)
+
+
+@router.post("/draft", status_code=204)
+def save_draft(task: TaskName, body: Draft, site: AtSite, session: Changing) -> None:
+    """Keep answers that are not finished."""
+    asked = open_task(site, session, task)
+    site.desk.save_draft(asked, session.person.rater, body.assignment, body.answers)
+
+
+@router.post("/back")
+def back(task: TaskName, body: Back, site: AtSite, session: Changing) -> Shown | None:
+    """An item that was done, with its answers, to be changed."""
+    asked = open_task(site, session, task)
+    found = site.desk.last_done(asked, session.person.rater, body.before)
+    return None if found is None else _shown(asked, found)
+
+
+@router.get("/progress")
+def progress(task: TaskName, site: AtSite, session: SignedIn) -> dict[str, int]:
+    """How far the task is; what a progress bar needs."""
+    open_task(site, session, task)
+    found = site.desk.progress(task)
+    return {"judgments": found.judgments, "wanted": found.wanted}
+
+
+def open_task(site: Site, session: Session, name: str) -> Task:
+    """A task that the person may judge; raises `Refused`."""
+    if not session.person.may_judge(name):
+        raise Refused(403, "This task is not yours.")
+    return site.desk.task(name)
+
+
+def _batch(task: Task, found: Sequence[Assignment], standing: Standing) -> Batch:
+    return Batch(items=[_shown(task, one) for one in found], stage=standing.stage, judged=standing.judged)
+
+
+def _shown(task: Task, one: Assignment) -> Shown:
+    dealt = [one.content.responses[number] for number in one.sides]
+    marked = any(question.type == "flaws" for question in task.questions)
+    rewritten = any(question.type == "text" and question.start == "response" for question in task.questions)
+    return Shown(
+        assignment=one.id,
+        prompt=render_chat(one.content.prompt),
+        responses=[str(render_plain(text) if marked else render(text)) for text in dealt],
+        plain=dealt if marked or rewritten else [],
+        steps=[str(render(text)) for text in one.content.steps],
+        answers=None if one.answers is None else dict(one.answers),
+        done=one.state != "held",
+        training=one.content.use == "training",
+    )

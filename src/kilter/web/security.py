@@ -1,0 +1,127 @@
+"""Who asks, whether they may, and what browsers are told never to do."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Form, Request, Response
+from starlette.responses import JSONResponse
+
+from kilter.errors import KilterError
+from kilter.feedback.accounts import Role, Session
+from kilter.web.site import Site
+
+COOKIE = "kilter_session"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+MOST_BYTES = 2 << 20
+ONES, EVERYBODYS = 1200, 30_000
+"""Requests a minute of one session, a tenth of which a fast rater needs, and of one address, which many may share."""
+
+
+class Refused(KilterError):
+    """A request that is not allowed; `status` is its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotSignedIn(Refused):
+    """Nobody is signed in, or no longer."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "You are not signed in, or have been away for long; sign in again. Nothing is lost.")
+
+
+def guard(app: FastAPI, site: Site) -> None:
+    """Limit how often and how much is asked, refuse what other sites send, and add the headers."""
+
+    @app.middleware("http")
+    async def check(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
+        refused = _refusal(request, site)
+        response = refused if refused is not None else await follow(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        static = request.url.path.startswith("/static/")  # asked after each time, so that an update is seen
+        response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
+        return response
+
+
+def _refusal(request: Request, site: Site) -> Response | None:
+    cookie = request.cookies.get(COOKIE)
+    admitted = site.limits.admits(f"address {address(request)}", EVERYBODYS)
+    if not admitted or (cookie and not site.limits.admits(f"session {cookie}", ONES)):
+        return JSONResponse({"error": "Too many requests; wait a minute."}, 429, {"Retry-After": "60"})
+    if request.method not in ("GET", "HEAD"):
+        if int(request.headers.get("content-length") or 0) > MOST_BYTES:
+            return JSONResponse({"error": f"A request may have {MOST_BYTES >> 20} MiB."}, 413)
+        origin = request.headers.get("origin")
+        if origin not in (None, "null") and not site.is_own(origin, request.headers.get("host")):
+            return JSONResponse({"error": "This request came from another site."}, 403)
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return JSONResponse({"error": "This request came from another site."}, 403)
+    return None
+
+
+def address(request: Request) -> str:
+    """The address that a request comes from."""
+    return request.client.host if request.client else "unknown"
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request goes to."""
+    site: Site = request.app.state.site
+    return site
+
+
+def session_of(request: Request) -> Session:
+    """Who is signed in; raises `NotSignedIn`."""
+    session = site_of(request).people.session(request.cookies.get(COOKIE))
+    if session is None:
+        raise NotSignedIn
+    return session
+
+
+def checked_session(request: Request) -> Session:
+    """As `session_of`, for requests that change something: they must carry the session's word."""
+    session = session_of(request)
+    if not hmac.compare_digest(request.headers.get("x-csrf", ""), session.csrf):
+        raise Refused(403, "This page is out of date; reload it. Nothing is lost.")
+    return session
+
+
+def form_session(request: Request, csrf: Annotated[str, Form(max_length=64)] = "") -> Session:
+    """As `checked_session`, for plain forms."""
+    session = session_of(request)
+    if not hmac.compare_digest(csrf, session.csrf):
+        raise Refused(403, "This page is out of date; go back, reload it and try again.")
+    return session
+
+
+def require(*roles: Role) -> Callable[[Request], Session]:
+    """A dependency that admits these roles alone."""
+
+    def admitted(request: Request) -> Session:
+        session = session_of(request)
+        if not session.person.may(*roles):
+            raise Refused(403, f"This is for the {' and the '.join(roles)} of this workspace.")
+        return session
+
+    return admitted
+
+
+SignedIn = Annotated[Session, Depends(session_of)]
+Changing = Annotated[Session, Depends(checked_session)]
+FormSession = Annotated[Session, Depends(form_session)]
+AtSite = Annotated[Site, Depends(site_of)]

@@ -1,0 +1,308 @@
+// The judging page: shows an item, reads the answers, puts them into the outbox and goes on at once.
+
+import { ActiveTime } from "./active_time.js";
+import { fill, make, newKey } from "./dom.js";
+import { Keys } from "./keys.js";
+import { Outbox } from "./outbox.js";
+import { showRecord } from "./record.js";
+import { Form } from "./form.js";
+import { Server } from "./server.js";
+
+const LOW = 2; // fewer items than this in hand: ask for more
+const SEEN_MS = 350; // a choice stays visible so long, and a second press of its key does nothing
+const DRAFT_MS = 1500;
+
+const page = JSON.parse(document.getElementById("page").textContent);
+const words = page.texts.judge;
+const at = (id) => document.getElementById(id);
+
+class Judging {
+  #items = []; // in hand, the first one on screen
+  #done = new Set(); // assignments that went into the outbox here
+  #history = []; // items done here, the newest last
+  #current = null;
+  #form = null;
+  #judged = 0;
+  #loading = false;
+  #quietUntil = 0;
+  #revising = null; // the item on screen before going back
+
+  constructor() {
+    this.server = new Server(page);
+    this.keys = new Keys();
+    this.time = new ActiveTime();
+    this.outbox = new Outbox(
+      `${page.person}/${page.task}`,
+      (entry) => this.server.post(entry.path, entry.body),
+      (state, count) => this.#showOutbox(state, count),
+      (entry, answer) => this.#taken(entry, answer),
+      (entry, message) => this.#notice(fill(words.refused_entry, { message })),
+    );
+  }
+
+  async start() {
+    this.#bindKeys();
+    this.keys.listen();
+    await this.outbox.open();
+    for (const assignment of await this.outbox.waiting()) this.#done.add(assignment);
+    await this.#load();
+    this.#next();
+  }
+
+  // Items
+
+  async #load() {
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      const { status, body } = await this.server.post("/next", {});
+      if (status === 401) return this.#showOutbox("signed-out", 0);
+      if (status >= 300) return this.#notice(body?.error ?? String(status));
+      this.#judged = Math.max(this.#judged, body.judged);
+      this.stage = body.stage;
+      const known = new Set([...this.#items, ...(this.#current ? [this.#current] : [])].map((one) => one.assignment));
+      this.#items.push(...body.items.filter((one) => !known.has(one.assignment) && !this.#done.has(one.assignment)));
+    } catch {
+      this.#showOutbox("offline", 0);
+      setTimeout(() => this.#load().then(() => this.#current ?? this.#next()), 3000);
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  #next() {
+    this.#revising = null;
+    const item = this.#items.shift() ?? null;
+    if (item) this.#show(item);
+    else this.#showEmpty();
+    if (this.#items.length < LOW) this.#load().then(() => this.#current ?? (this.#items.length && this.#next()));
+  }
+
+  async #show(item) {
+    this.#current = item;
+    this.shown = { at: new Date().toISOString(), active: this.time.read(), by: {} };
+    this.#form?.remove(this.keys);
+    const record = showRecord(at("record"), item, page.questions, page.texts);
+    this.#form = new Form(at("questions"), page.questions, item, record, page.texts, () => this.#changed());
+    this.#form.bind(this.keys);
+    for (const id of ["skip", "flag"]) at(id).hidden = false;
+    this.#form.set(item.answers ?? {});
+    at("submit").hidden = this.#form.isQuick;
+    this.#showStanding();
+    at("missing").textContent = "";
+    scrollTo(0, 0);
+    document.dispatchEvent(new CustomEvent("kilter:shown", { detail: item.assignment }));
+    const draft = await this.outbox.draft(item.assignment);
+    if (draft && this.#current === item) this.#form.set(draft);
+  }
+
+  #showEmpty() {
+    this.#current = null;
+    this.#form?.remove(this.keys);
+    this.#form = null;
+    const text = this.stage === "refused" ? words.refused : words.empty;
+    at("record").replaceChildren(make("p", { class: "card" }, this.#loading ? words.loading : text));
+    for (const id of ["submit", "skip", "flag"]) at(id).hidden = true;
+    this.#showStanding();
+  }
+
+  #showStanding() {
+    at("count").textContent = fill(words.done, { count: this.#judged });
+    const stage = this.#current?.training ? words.training : "";
+    at("stage").hidden = !stage;
+    at("stage").textContent = stage;
+  }
+
+  // Answers
+
+  #changed() {
+    const now = this.time.read();
+    const name = this.#form.active;
+    this.shown.by[name] = (this.shown.by[name] ?? 0) + now - this.shown.active;
+    this.shown.active = now;
+    if (this.#form.isQuick && this.#form.isComplete) return this.submit();
+    at("missing").textContent = "";
+    clearTimeout(this.drafting);
+    const { assignment } = this.#current;
+    this.drafting = setTimeout(() => this.#saveDraft(assignment), DRAFT_MS);
+  }
+
+  async #saveDraft(assignment, said = false) {
+    if (this.#current?.assignment !== assignment) return;
+    const answers = this.#form.read();
+    await this.outbox.saveDraft(assignment, answers);
+    if (!this.#current.done) this.server.post("/draft", { assignment, answers }).catch(() => {});
+    if (said) at("missing").textContent = words.draft;
+  }
+
+  async submit() {
+    if (!this.#current || performance.now() < this.#quietUntil) return;
+    const missing = this.#form.missing();
+    if (missing.length) {
+      at("missing").textContent = fill(words.incomplete, { names: missing.join(", ") });
+      return;
+    }
+    const answers = this.#form.read();
+    const body = { ...this.#entry(), answers, active_ms: this.#times(answers) };
+    await this.#hand("/submit", body, answers);
+  }
+
+  async aside(state) {
+    if (!this.#current) return;
+    const reason = await this.#ask(state === "skipped" ? words.why_skip : words.why_flag);
+    if (reason) await this.#hand("/aside", { ...this.#entry(), state, reason }, null);
+  }
+
+  #entry() {
+    return { assignment: this.#current.assignment, key: newKey(), started: this.shown.at };
+  }
+
+  /** Put it into the outbox and show the next item; a training item waits for what there is to learn. */
+  async #hand(path, body, answers) {
+    clearTimeout(this.drafting);
+    const item = { ...this.#current, answers, done: true };
+    this.#quietUntil = performance.now() + SEEN_MS;
+    this.#form.flash();
+    this.#done.add(item.assignment);
+    if (!this.#current.done) this.#judged += 1;
+    this.#history = [...this.#history.filter((one) => one.assignment !== item.assignment), item];
+    const kept = this.outbox.put({ assignment: item.assignment, key: body.key, path, body });
+    if (item.training && answers) {
+      this.#current = null;
+      await kept;
+      return; // `#taken` shows the explanation
+    }
+    if (this.#revising) this.#items.unshift(this.#revising);
+    this.#hideNotice();
+    this.#next();
+    await kept;
+  }
+
+  #taken(entry, answer) {
+    if (answer?.state === "surplus") this.#notice(words.surplus);
+    if (answer?.right && !this.#current) this.#explain(answer);
+  }
+
+  #explain({ right, explanation }) {
+    const good = Object.values(right).every(Boolean);
+    const go = make("button", { class: "main", type: "button", on: { click: () => this.#next() } }, words.go_on);
+    const text = make("div", { class: "prose", html: explanation });
+    at("record").append(make("div", { class: "card good", role: "status" },
+      make("p", {}, make("strong", {}, good ? words.training_right : words.training_wrong)), text, go));
+    go.focus();
+    go.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Active milliseconds by question; what came after the last answer belongs to the question that was open. */
+  #times(answers) {
+    const now = this.time.read();
+    const name = this.#form.active;
+    this.shown.by[name] = (this.shown.by[name] ?? 0) + now - this.shown.active;
+    this.shown.active = now;
+    return Object.fromEntries(Object.keys(answers).map((one) => [one, Math.max(0, Math.round(this.shown.by[one] ?? 0))]));
+  }
+
+  // Going back
+
+  async back() {
+    const from = this.#current;
+    const place = this.#history.findIndex((one) => one.assignment === from?.assignment);
+    let earlier = this.#history.at(place < 0 ? -1 : place - 1);
+    if (place === 0 || !earlier) earlier = await this.#earlier(this.#history[0]?.assignment);
+    if (!earlier) return this.#notice(words.nothing_before);
+    if (from && !from.done) this.#revising = { ...from, answers: this.#form.read() };
+    this.#history = this.#history.some((one) => one.assignment === earlier.assignment) ? this.#history : [earlier, ...this.#history];
+    this.#show(earlier);
+    this.#notice(words.changing, make("button", { type: "button", on: { click: () => this.#leave() } }, words.leave));
+  }
+
+  async #earlier(before) {
+    try {
+      const { status, body } = await this.server.post("/back", { before: before ?? null });
+      return status < 300 ? body : null;
+    } catch {
+      return null;
+    }
+  }
+
+  #leave() {
+    if (!this.#current?.done) return;
+    if (this.#revising) this.#items.unshift(this.#revising);
+    this.#hideNotice();
+    this.#next();
+  }
+
+  // Around it
+
+  #bindKeys() {
+    const bindings = [
+      ["Enter", words.submit, () => this.#form?.enter() || this.submit()],
+      ["Ctrl+Enter", words.submit, () => this.submit()],
+      ["z", words.undo, () => this.back(), "undo"],
+      ["s", words.skip, () => this.aside("skipped"), "skip"],
+      ["f", words.flag, () => this.aside("flagged"), "flag"],
+      ["g", words.guidelines, () => at("guidelines").showModal(), "show-guidelines"],
+      ["?", words.help, () => this.#showKeys(), "show-keys"],
+      ["Ctrl+s", page.texts.keys.draft, () => this.#current && this.#saveDraft(this.#current.assignment, true)],
+      ["Escape", words.leave, () => this.#leave()],
+      ["ArrowDown", page.texts.keys.move, () => this.#form?.move(1)],
+      ["ArrowUp", page.texts.keys.move, () => this.#form?.move(-1)],
+    ];
+    at("submit").addEventListener("click", () => this.submit());
+    for (const [key, label, run, button] of bindings) {
+      this.keys.bind(key, label, run);
+      if (button) at(button).addEventListener("click", run);
+    }
+  }
+
+  #showKeys() {
+    const rows = this.keys.list().flatMap(([key, label]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, label)]);
+    at("key-list").replaceChildren(...rows);
+    at("keys").showModal();
+  }
+
+  #ask(title) {
+    const dialog = at("why");
+    at("why-title").textContent = title;
+    at("reason").value = "";
+    dialog.returnValue = "";
+    dialog.showModal();
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(dialog.returnValue === "send" ? at("reason").value.trim() : ""), { once: true });
+    });
+  }
+
+  #notice(text, ...more) {
+    at("notice").replaceChildren(text, ...more);
+    at("notice").hidden = false;
+  }
+
+  #hideNotice() {
+    at("notice").hidden = true;
+  }
+
+  #showOutbox(state, count) {
+    const chip = at("outbox");
+    chip.dataset.state = state;
+    chip.textContent = count ? fill(words.waiting, { count }) : state === "saved" ? words.saved : words.waiting.replace("{count}", "0");
+    if (state === "offline" || state === "signed-out") this.#notice(state === "offline" ? words.offline : words.signed_out);
+    else if (at("notice").textContent === words.offline || at("notice").textContent === words.signed_out) this.#hideNotice();
+  }
+}
+
+/** One tab at a time: two would show the same items. The second waits, or takes over. */
+function inOneTab(run) {
+  if (!navigator.locks) return run(); // only where the page is not served securely
+  const name = `kilter ${page.person} ${page.task}`;
+  const hold = () => new Promise(() => run());
+  navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+    if (lock) return hold();
+    const take = make("button", { type: "button", on: { click: () => navigator.locks.request(name, { steal: true }, hold) } }, words.take_over);
+    take.addEventListener("click", () => (at("notice").hidden = true));
+    at("notice").replaceChildren(words.other_tab, take);
+    at("notice").hidden = false;
+    at("record").replaceChildren();
+  }).catch(() => location.reload()); // another tab took over
+}
+
+inOneTab(() => new Judging().start());

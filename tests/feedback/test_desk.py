@@ -1,0 +1,319 @@
+"""Handing out and handing in: exactly as many judgments as wanted, nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from people import STARTED, make_items, make_task, place_of, rater, send
+
+from kilter.errors import DataError
+from kilter.feedback.work import Desk, Submission
+from kilter.record import Record, Workspace
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Iterator[Record]:
+    with Workspace.open(tmp_path / "ws") as opened:
+        yield opened.record
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(record: Record, clock: Clock) -> Desk:
+    return Desk(record, clock)
+
+
+def test_a_judgment_is_on_the_record_in_the_items_own_order(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(20))
+    sides = set()
+    for _ in range(20):
+        [one] = desk.next(task, rater(1))
+        assert send(desk, task, rater(1), one, place_of(one, 0)) == "submitted"
+        sides.add(one.sides)
+    judgments = desk.record.judgments()
+    assert [one.value for one in judgments] == [0] * 20, "the good one, wherever it stood"
+    assert sides == {(0, 1), (1, 0)}
+    assert {tuple(one.side_shown or ()) for one in judgments} == sides
+    assert {(one.principal, one.judge, one.blinded) for one in judgments} == {("human", "people/1", True)}
+    assert desk.next(task, rater(1)) == []
+    assert desk.record.verify().ok
+
+
+def test_the_same_submission_twice_is_one_judgment(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [one] = desk.next(task, rater(1))
+    for _ in range(3):
+        assert send(desk, task, rater(1), one) == "submitted"
+    assert len(desk.record.judgments()) == 1
+    assert desk.progress("t").judgments == 1
+
+
+def test_a_correction_supersedes_and_counts_once(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [one] = desk.next(task, rater(1))
+    send(desk, task, rater(1), one, place_of(one, 0))
+    back = desk.last_done(task, rater(1))
+    assert back is not None
+    assert (back.id, back.answers) == (one.id, {"better": place_of(one, 0)})
+    send(desk, task, rater(1), back, place_of(one, 1), key="another-key")
+    first, second = desk.record.judgments()
+    assert (first.value, second.value, second.supersedes) == (0, 1, first.id)
+    assert [one.value for one in desk.results("t")] == [1]
+    assert desk.progress("t").judgments == 1
+    assert desk.standing(task, rater(1)).judged == 1
+
+
+def test_a_skip_after_an_answer_withdraws_it(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [one] = desk.next(task, rater(1))
+    send(desk, task, rater(1), one)
+    desk.set_aside(task, rater(1), one.id, "skipped", "I know the author", "skip-key", STARTED)
+    assert desk.results("t") == []
+    assert [row.value for row in desk.record.judgments()] == [
+        0 if one.sides[0] == 0 else 1,
+        {"skipped": "I know the author"},
+        None,
+    ]
+    assert len(desk.next(task, rater(2))) == 1, "somebody else may have it"
+    assert desk.next(task, rater(1)) == []
+
+
+def test_a_flagged_item_is_handed_to_nobody(desk: Desk) -> None:
+    task = make_task(overlap={"judges": 3})
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [one] = desk.next(task, rater(1))
+    with pytest.raises(DataError, match="why"):
+        desk.set_aside(task, rater(1), one.id, "flagged", " ", "flag-key", STARTED)
+    desk.set_aside(task, rater(1), one.id, "flagged", "not English", "flag-key", STARTED)
+    assert desk.next(task, rater(2)) == []
+    assert (desk.progress("t").flagged, desk.progress("t").items) == (1, 0)
+
+
+def test_an_item_left_alone_comes_back_and_late_work_counts_if_there_is_room(desk: Desk, clock: Clock) -> None:
+    task = make_task(hold_minutes=1)
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [slow] = desk.next(task, rater(1))
+    assert desk.next(task, rater(2)) == []
+    clock.now += 61
+    [quick] = desk.next(task, rater(2))
+    assert send(desk, task, rater(1), slow) == "submitted", "the slow one was first to submit"
+    assert send(desk, task, rater(2), quick) == "surplus"
+    assert len(desk.record.judgments()) == 1
+    assert (desk.progress("t").judgments, desk.progress("t").surplus) == (1, 1)
+
+
+def test_a_draft_survives_being_freed(desk: Desk, clock: Clock) -> None:
+    task = make_task(hold_minutes=1)
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [one] = desk.next(task, rater(1))
+    desk.save_draft(task, rater(1), one.id, {"better": 1})
+    clock.now += 120
+    desk.next(task, rater(2))
+    clock.now += 120
+    [again] = desk.next(task, rater(1))
+    assert (again.id, again.answers, again.sides) == (one.id, {"better": 1}, one.sides)
+
+
+def test_what_is_not_in_hand_cannot_be_submitted(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(2))
+    [one] = desk.next(task, rater(1))
+    with pytest.raises(DataError, match="not in your hands"):
+        send(desk, task, rater(2), one)
+    with pytest.raises(DataError, match="no response at place 7"):
+        send(desk, task, rater(1), one, 7)
+    assert desk.record.judgments() == []
+
+
+def test_gold_items_come_unmarked_in_about_their_share(desk: Desk) -> None:
+    task = make_task(checks={"gold": 0.2}, quota=200)
+    desk.add_task(task)
+    desk.add_items(task, make_items(400))
+    gold = make_items(60, start=400, use="gold", answers={"better": 0})
+    desk.add_items(task, gold)
+    seen = Counter[str]()
+    while got := desk.next(task, rater(1), 4):
+        for one in got:
+            seen[one.content.use] += 1
+            send(desk, task, rater(1), one)
+    assert seen.total() == 200, "the quota"
+    assert 20 <= seen["gold"] <= 60
+    assert desk.progress("t").judgments == seen["work"], "gold is no work"
+
+
+def test_training_then_qualification_then_work(desk: Desk) -> None:
+    task = make_task(checks={"qualification": 0.75})
+    desk.add_task(task)
+    known = {"answers": {"better": 0}, "explanation": "because"}
+    desk.add_items(task, make_items(2, use="training", **known))
+    desk.add_items(task, make_items(4, start=2, use="qualification", **known))
+    desk.add_items(task, make_items(6, start=6))
+    for who, good in ((1, True), (2, False)):
+        uses = []
+        while got := desk.next(task, rater(who)):
+            uses.append(got[0].content.use)
+            outcome = desk.submit(
+                task, rater(who), got[0].id,
+                Submission(f"key-{got[0].id}", {"better": place_of(got[0], 0 if good else 1)}, STARTED, {}),
+            )  # fmt: skip
+            if uses[-1] == "training":
+                assert (outcome.right, outcome.explanation) == ({"better": good}, "because")
+            else:
+                assert (outcome.right, outcome.explanation) == (None, ""), "what is a check stays unsaid"
+        assert uses == ["training"] * 2 + ["qualification"] * 4 + (["work"] * 6 if good else [])
+        assert desk.standing(task, rater(who)).stage == ("working" if good else "refused")
+
+
+def test_the_overlap_sample_holds_the_same_share_of_each_stratum(desk: Desk) -> None:
+    task = make_task(overlap={"judges": 1, "sample": 0.25, "sample_judges": 3})
+    desk.add_task(task)
+    for start, stratum in ((0, "a"), (40, "b")):
+        desk.add_items(task, make_items(40, start=start, stratum=stratum))
+    assert desk.progress("t").wanted == 2 * (30 + 10 * 3)
+
+
+def test_what_raters_differ_on_comes_first(desk: Desk) -> None:
+    task = make_task(overlap={"judges": 3}, order="disputed")
+    desk.add_task(task)
+    desk.add_items(task, make_items(5))
+    for who, answer in ((1, 0), (2, 1)):
+        for one in desk.next(task, rater(who), 5):
+            is_third = one.content.prompt[0]["content"] == "prompt 3"
+            send(desk, task, rater(who), one, place_of(one, answer if is_third else 0))
+    [first] = desk.next(task, rater(3))
+    assert first.content.prompt[0]["content"] == "prompt 3"
+
+
+def test_higher_priority_comes_first(desk: Desk) -> None:
+    task = make_task(order="uncertain")
+    desk.add_task(task)
+    items = make_items(10)
+    desk.add_items(task, items)
+    wanted = desk.record.artifacts("comparison")[7]
+    desk.prioritize("t", {wanted.id: 2.5})
+    assert desk.next(task, rater(1))[0].artifact == wanted.id
+
+
+def test_a_changed_task_needs_another_name(desk: Desk) -> None:
+    desk.add_task(make_task())
+    desk.add_task(make_task())
+    with pytest.raises(DataError, match="name of its own"):
+        desk.add_task(make_task(title="Another"))
+    assert desk.task("t").title == "T"
+    with pytest.raises(DataError, match="did you mean 't'"):
+        desk.task("tt")
+
+
+def test_many_raters_at_once_give_exactly_what_is_wanted(desk: Desk) -> None:
+    task = make_task(overlap={"judges": 2, "sample": 0.2, "sample_judges": 5})
+    desk.add_task(task)
+    desk.add_items(task, make_items(60))
+
+    def work(number: int) -> None:
+        while got := desk.next(task, rater(number), 3):
+            for one in got:
+                send(desk, task, rater(number), one)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    found = desk.progress("t")
+    assert (found.complete, found.judgments, found.wanted) == (60, 48 * 2 + 12 * 5, 48 * 2 + 12 * 5)
+    per_item = Counter(one.target for one in desk.record.judgments())
+    assert sorted(per_item.values()) == [2] * 48 + [5] * 12
+    assert len({(one.target, one.judge) for one in desk.record.judgments()}) == per_item.total()
+
+
+class Office(RuleBasedStateMachine):
+    """Raters do what they like in any order; the counts hold all the time."""
+
+    raters = st.integers(0, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.workspace = Workspace.open(Path(self.folder.name))
+        self.clock = Clock()
+        self.desk = Desk(self.workspace.record, self.clock)
+        self.task = make_task(overlap={"judges": 2}, hold_minutes=1)
+        self.desk.add_task(self.task)
+        self.desk.add_items(self.task, make_items(4))
+        self.seen: dict[tuple[int, str], object] = {}
+        self.number = 0
+
+    @rule(who=raters, count=st.integers(1, 3))
+    def ask(self, who: int, count: int) -> None:
+        for one in self.desk.next(self.task, rater(who), count):
+            self.seen[who, one.id] = one
+
+    @rule(data=st.data(), answer=st.sampled_from([0, 1, "tie"]))
+    def submit(self, data: st.DataObject, answer: object) -> None:
+        if self.seen:
+            (who, _), one = data.draw(st.sampled_from(list(self.seen.items())))
+            self.number += 1
+            send(self.desk, self.task, rater(who), one, answer, key=f"key-{self.number:08}")  # type: ignore[arg-type]
+
+    @rule(data=st.data())
+    def skip(self, data: st.DataObject) -> None:
+        if self.seen:
+            who, key = data.draw(st.sampled_from(list(self.seen)))
+            self.number += 1
+            self.desk.set_aside(self.task, rater(who), key, "skipped", "why not", f"key-{self.number:08}", STARTED)
+
+    @rule(seconds=st.sampled_from([1, 70]))
+    def wait(self, seconds: int) -> None:
+        self.clock.now += seconds
+
+    @invariant()
+    def never_more_than_wanted(self) -> None:
+        counted = Counter(one.artifact for one in self.desk.results("t"))
+        assert all(count <= 2 for count in counted.values())
+        assert len({(one.artifact, one.judge) for one in self.desk.results("t")}) == counted.total()
+        found = self.desk.progress("t")
+        assert (found.judgments, found.complete) == (counted.total(), sum(one == 2 for one in counted.values()))
+
+    def teardown(self) -> None:
+        assert self.workspace.record.verify().ok
+        self.workspace.close()
+        self.folder.cleanup()
+
+
+TestOffice = Office.TestCase
+TestOffice.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
