@@ -46,6 +46,7 @@ VARIABLES = {
     "KILTER_DATABASE": "The address of the PostgreSQL database with the record's rows; the workspace's `kilter.db` if "
     "it is not set. `--database` wins over it.",
     "KILTER_HOME": "Where pulled models are kept; `kilter` in your cache folder (`XDG_CACHE_HOME`) if it is not set.",
+    "KILTER_NATIVE": "`0` computes without the native kernels ([speed](../speed.md)).",
     "KILTER_DEBUG": "`1` shows the traceback of an error.",
     "HF_HUB_OFFLINE": "Kilter sets it to `1` unless you have set it, because a look-up without a network blocks. "
     "A model or data set that you name by its hub id is fetched all the same; with your own `1`, nothing is.",

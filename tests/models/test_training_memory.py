@@ -8,6 +8,7 @@ import torch
 
 from kilter.models import Item, LanguageModel, LoraConfig, pack, packed_logprobs
 from kilter.models.estimate import Shape, activation_memory, training_memory
+from kilter.models.native import calls
 
 Make = Callable[..., LanguageModel]
 EIGHT = Shape(4096, 32, 32, 8, 128, 14336, 128256, False)  # Llama 3.1 8B
@@ -32,7 +33,12 @@ def kept_bytes(lm: LanguageModel, items: list[Item]) -> int:
 @pytest.mark.parametrize("full", [True, False], ids=["full", "adapters"])
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
-def test_what_layers_keep_was_counted(tiny_lm: Make, family: str, full: bool, recompute: bool) -> None:
+@pytest.mark.parametrize("kernels", ["native", "plain"])
+def test_what_layers_keep_was_counted(
+    tiny_lm: Make, family: str, full: bool, recompute: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernels == "plain":
+        monkeypatch.setattr(calls, "library", lambda: None)
     few, many = tiny_lm(family, layers=2), tiny_lm(family, layers=6)
     items = [Item([5] * 32, [[6] * 32]) for _ in range(8)]
     found = []
@@ -47,7 +53,8 @@ def test_what_layers_keep_was_counted(tiny_lm: Make, family: str, full: bool, re
     shapes = [Shape.of(lm.model.config) for lm in (few, many)]
     # Mean keys of a prompt of 32 and a response of 32 that also sees the prompt: 48, in whole blocks.
     expected = [activation_memory(one, 512, 48, 4, recompute) for one in shapes]
-    assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=0.12)
+    share = (found[1] - found[0]) / (expected[1] - expected[0])
+    assert (0.75 if kernels == "native" else 0.88) < share < 1.12  # the count is of what PyTorch keeps
 
 
 def test_weights_are_those_of_the_real_models(tiny_lm: Make) -> None:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from kilter.errors import ModelError
+from kilter.models import native
+from kilter.models.block_attention import block_attention
 
 NAME = "kilter"
 LONG = 1024
@@ -62,6 +64,9 @@ class Block:
         mask: [S, Q, K] zero where a query may look, minus infinity where not; a padded query sees key 0 only.
         flat: [T] position of the block's real queries among S * Q.
         tokens: [T] index of those queries among N.
+        query_at: [S, Q] index of each query token, -1 for padding.
+        key_at: [S, K] the same of the keys.
+        seen: [S, Q] how many of the keys a query sees, from the first on; 1 for padding.
     """
 
     queries: Tensor
@@ -69,6 +74,9 @@ class Block:
     mask: Tensor
     flat: Tensor
     tokens: Tensor
+    query_at: Tensor
+    key_at: Tensor
+    seen: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,13 +123,13 @@ def _block(group: list[Segment], dtype: torch.dtype, device: torch.device | str)
     real = q < length[:, None]
     in_prefix = k < prefix[:, None]
     own = k - prefix[:, None]
-    queries = (start[:, None] + q).where(real, 0).flatten()
-    keys = (prefix_start[:, None] + k).where(in_prefix, (start[:, None] + own).where(own < length[:, None], 0))
-    visible = (k <= prefix[:, None, None] + q[:, None]) & real[:, :, None]
-    visible[:, :, 0] = True
-    mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, float("-inf"))
+    query_at = (start[:, None] + q).where(real, -1)
+    key_at = (prefix_start[:, None] + k).where(in_prefix, (start[:, None] + own).where(own < length[:, None], -1))
+    seen = (prefix[:, None] + q + 1).where(real, 1)
+    mask = torch.zeros(*seen.shape, len(k), dtype=dtype).masked_fill_(k >= seen[:, :, None], float("-inf"))
+    queries, keys = (at.clamp(min=0).flatten() for at in (query_at, key_at))
     flat = real.flatten().nonzero().flatten()
-    return Block(*(tensor.to(device) for tensor in (queries, keys.flatten(), mask, flat, queries[flat])))
+    return Block(*(one.to(device) for one in (queries, keys, mask, flat, queries[flat], query_at, key_at, seen)))
 
 
 class _BlockAttention(torch.autograd.Function):
@@ -171,6 +179,10 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, layout: AttentionLayout, s
     Returns:
         [N, H, D]
     """
+    if all(block.mask.shape[1] <= LONG for block in layout.blocks):
+        q, k, v = (one.contiguous() for one in (q, k, v))
+        if native.takes(q, k, v):
+            return block_attention(q, k, v, layout.blocks, scale)
     out = []
     for block in layout.blocks:
         rows, n_q, n_k = block.mask.shape

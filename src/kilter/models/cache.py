@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kilter.models import native
 from kilter.models.attention import AttentionLayout
 from kilter.models.pack import Item, Packed, pack
 
@@ -82,6 +83,10 @@ class Columns:
         self._keys[layer][:, :, column] = k.reshape(-1, k.shape[2])
         self._values[layer][:, column] = v.reshape(-1, v.shape[2])
 
+    def of(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys, values and mask of a layer, as they lie."""
+        return self._keys[layer], self._values[layer], self.mask
+
     def scores(self, layer: int, queries: Tensor, scale: float) -> Tensor:
         """scale * queries keys + mask: [X * G, Q, D] to [X * G, Q, W]."""
         return torch.baddbmm(self.mask, queries, self._keys[layer], alpha=scale)
@@ -113,6 +118,7 @@ class Bunch:
     def __init__(self, prompts: Sequence[Sequence[int]], n: int) -> None:
         self.prompts, self.n, self.written = list(prompts), n, 0
         self.prompt_of = [number for number in range(len(prompts)) for _ in range(n)]
+        self._prompt_of = torch.tensor(self.prompt_of)
         self._width = max(map(len, prompts))
         self._most = n  # samples alive of the prompt that has most
         self._slots: Tensor | None = None  # where each row lies among P * most places; None: at its own number
@@ -154,6 +160,12 @@ class Bunch:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """Attend from the newest token of each row: q [B, H, D], its own k and v [B, G, D]; result [B, H, D]."""
+        own, prompt = self._own.of(layer), None if self.n == 1 else self._prompt.of(layer)
+        if q.dtype == own[0].dtype and native.takes(*own, *(prompt or ())):
+            return native.attend(q, k, v, prompt, self._prompt_of, own, self._column, scale)
+        return self._attend(layer, q, k, v, scale)
+
+    def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         (b, h, d), g = q.shape, k.shape[1]
         self._own.write(layer, self._column, k, v)
         own = self._own.scores(layer, q.reshape(b * g, h // g, d), scale)
@@ -190,6 +202,7 @@ class Bunch:
             self._prompt.keep(left)
         self.prompts = [self.prompts[number] for number in left]
         self.prompt_of = [left.index(number) for number in prompt_of]
+        self._prompt_of = torch.tensor(self.prompt_of)
         counts = [prompt_of.count(number) for number in left]
         self._most = max(counts)
         slots = [number * self._most + place for number, count in enumerate(counts) for place in range(count)]

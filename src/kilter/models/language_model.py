@@ -19,6 +19,7 @@ from kilter.errors import ModelError
 from kilter.models import processes
 from kilter.models.attention import NAME as ATTENTION
 from kilter.models.frozen import FrozenStates, starting_from
+from kilter.models.layers import lighten_layers
 from kilter.models.lora import Adapters
 from kilter.models.norm import lighten_norms
 from kilter.models.pack import Packed
@@ -281,6 +282,7 @@ def _load_full(path: Path, name: str, dtype: torch.dtype) -> LanguageModel:
     # Dropout would make the trainer's log-probabilities differ from the sampler's; eval() for good.
     model.eval().requires_grad_(False)
     lighten_norms(model)
+    lighten_layers(model)
     return LanguageModel(model, tokenizer, name, path)
 
 

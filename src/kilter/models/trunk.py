@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from kilter.models.attention import Layout, require_window
+from kilter.models.gated import Gated
 from kilter.models.language_model import LanguageModel
+from kilter.models.layers import LIKE_LLAMA, window_of
 from kilter.models.lora import LoraLinear
+from kilter.models.norm import normed_sum
+from kilter.models.rotary import Angles
 from kilter.models.shard import gathered
 
-LIKE_LLAMA = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 Product = Callable[[Tensor], Tensor]
 
 
@@ -86,47 +89,49 @@ class _LikeLlama:
         self._head = weights.product(lm.model.get_output_embeddings())
 
     def hidden(self, tokens: Tensor, positions: Tensor, layout: Layout) -> Tensor:
-        x = self._embed(tokens)
-        cos, sin = (one[0, :, None] for one in self._rotary(x, positions[None]))
-        half = sin.shape[-1] // 2
-        sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        x, more = self._embed(tokens), None
+        angles = Angles(*(one[0] for one in self._rotary(x, positions[None])))
         for layer in self._layers:
-            x = layer(x, cos, sin, layout)
-        hidden: Tensor = self._norm(x)
-        return hidden
+            more = layer(x, more, angles, layout)
+        return normed_sum(self._norm, x, more)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(hidden).float()
 
 
 class _Layer:
-    """One such layer: x [N, D] to [N, D]."""
+    """One such layer: what it adds to the hidden states x [N, D].
+
+    The last addition of a layer is left to the norm that follows it in the next one.
+    """
 
     def __init__(self, number: int, layer: Any, weights: _Weights) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._number, self._size, self._scale = number, attention.head_dim, attention.scaling
         self._heads, self._key_heads = (len(one.weight) // self._size for one in (attention.q_proj, attention.k_proj))
-        self._window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+        self._window = window_of(attention)
         self._norms = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
-        self._enter, self._leave, self._activate = layer.input_layernorm, layer.post_attention_layernorm, mlp.act_fn
+        self._enter, self._leave = layer.input_layernorm, layer.post_attention_layernorm
+        self._gated = Gated(mlp.act_fn)
         self._qkv = weights.product(attention.q_proj, attention.k_proj, attention.v_proj)
         self._out = weights.product(attention.o_proj)
         self._gate_up = weights.product(mlp.gate_proj, mlp.up_proj)
         self._down = weights.product(mlp.down_proj)
 
-    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, x: Tensor, more: Tensor | None, angles: Angles, layout: Layout) -> Tensor:
+        """Add `more` and what attention finds to x, in place; returns what the MLP says to that."""
         require_window(self._window, layout)
         h, both = self._heads, self._heads + self._key_heads
-        heads = self._qkv(self._enter(x)).view(len(x), both + self._key_heads, self._size)
-        qk = heads[:, :both]
+        heads = self._qkv(normed_sum(self._enter, x, more)).view(len(x), both + self._key_heads, self._size)
         of_q, of_k = self._norms
-        if of_q is not None and of_k is not None:
-            qk = torch.cat([of_q(qk[:, :h]), of_k(qk[:, h:])], 1)
-        qk = torch.addcmul(qk * cos, qk.roll(self._size // 2, -1), sin)
-        attended = layout.attend(self._number, qk[:, :h], qk[:, h:], heads[:, both:], self._scale)
-        x = x + self._out(attended.reshape(len(x), -1))
-        gate, up = self._gate_up(self._leave(x)).chunk(2, -1)
-        return x + self._down(self._activate(gate) * up)
+        if of_q is None:
+            qk = angles.turn(heads[:, :both])
+            q, k = qk[:, :h], qk[:, h:]
+        else:
+            q, k = angles.turn(heads[:, :h], of_q), angles.turn(heads[:, h:both], of_k)
+        attended = layout.attend(self._number, q, k, heads[:, both:], self._scale)
+        more = self._out(attended.reshape(len(x), -1))
+        return self._down(self._gated(self._gate_up(normed_sum(self._leave, x, more))))
 
 
 class _ByTransformers:

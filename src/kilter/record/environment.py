@@ -13,12 +13,19 @@ from typing import Any
 import kilter
 
 LIBRARIES = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy", "sqlalchemy")
+_noted: dict[str, Any] = {"native_kernels": None}
+
+
+def note(name: str, value: Any) -> None:
+    """Let `environment` report, from now on, what another room found out."""
+    _noted[name] = value
 
 
 def environment() -> dict[str, Any]:
     """Python, platform, processor, cores, memory, library versions and, under "code", Kilter's own state.
 
-    Nothing heavy is imported. What cannot be found out is None.
+    Nothing heavy is imported. What cannot be found out, or not yet, is None: "native_kernels" tells whether the models
+    computed with them, once one did.
     """
     return {
         "python": platform.python_version(),
@@ -27,6 +34,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory(),
         "libraries": {name: _version(name) for name in LIBRARIES},
+        **_noted,
         "code": code_version(),
     }
 
