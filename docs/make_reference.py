@@ -32,6 +32,7 @@ ROOMS = (
     "feedback.work",
     "feedback.exchange",
     "feedback.quality",
+    "testbeds",
     "testbeds.instructions",
     "testbeds.plain_text",
     "models",

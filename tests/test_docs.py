@@ -74,7 +74,7 @@ def test_every_room_is_in_the_reference(reference: ModuleType) -> None:
     rooms = {path.parent.relative_to(ROOT / "src" / "kilter") for path in ROOT.glob("src/kilter/*/**/__init__.py")}
     shown = {Path(*room.split(".")) for room in reference.ROOMS}
     # Commands and steps have pages of their own; browsers ask for routes; the kernels are for the models alone.
-    unlisted = {Path("cli"), Path("testbeds"), Path("recipes/steps"), Path("web/routes"), Path("models/native")}
+    unlisted = {Path("cli"), Path("recipes/steps"), Path("web/routes"), Path("models/native")}
     assert rooms - shown == unlisted
 
 

@@ -6,4 +6,6 @@ and easy questions. Nothing here imports a model or a trainer.
 
 from __future__ import annotations
 
-__all__ = ["instructions", "plain_text"]
+from kilter.testbeds.case import Case, Flaw
+
+__all__ = ["Case", "Flaw", "instructions", "plain_text"]
