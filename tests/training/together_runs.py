@@ -42,7 +42,7 @@ def main() -> None:
             tiny_runs.run(algorithm, base, folder / algorithm)
         except Stopped:
             continue
-    processes.leave()
+    processes.end(0)
 
 
 if __name__ == "__main__":

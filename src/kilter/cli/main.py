@@ -126,7 +126,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `kilter` with these arguments (those of the process by default) and exit with its code."""
     environment.prepare()
-    sys.exit(execute(arguments))
+    together.end(execute(arguments))
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:

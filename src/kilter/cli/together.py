@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PATIENCE = 10.0
 """Seconds that the other processes wait for the main one to say what they would say."""
@@ -48,6 +48,15 @@ def working() -> Iterator[None]:
         sys.stdout.flush()
     finally:
         processes.leave()
+
+
+def end(code: int) -> NoReturn:
+    """End the program with this exit code."""
+    if not started():
+        sys.exit(code)
+    from kilter.models import processes
+
+    processes.end(code)
 
 
 @contextmanager

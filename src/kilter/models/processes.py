@@ -6,10 +6,12 @@ process computes, several compute too, up to rounding. What they exchange here a
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -45,6 +47,21 @@ def leave() -> None:
     """Part from the others at the end of the program."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end(code: int) -> NoReturn:
+    """End the program with this exit code; one of several processes is ended before Python takes itself down.
+
+    gloo's threads may hold the last tensors still. One that lets go of them while the interpreter is taken down aborts
+    the process, and torchrun takes that for a failure of the whole (pytorch/pytorch#179291).
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        sys.exit(code)
+    leave()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def world_size() -> int:
