@@ -10,7 +10,8 @@ from planted import LIKED, comparisons
 from torch import Tensor
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, score
+from kilter.models import Item, LanguageModel, pack, score
+from kilter.models.flops import Compute, forward_flops
 from kilter.training import DPOSettings, LoraSettings, Policy, RankedItem, dpo, train_dpo
 from kilter.training.loop import Loop, read_metrics
 from kilter.training.reference import FILE, reference_logprobs
@@ -91,18 +92,29 @@ def test_the_first_margins_are_zero_because_the_reference_is_the_start(tiny_lm: 
 def test_the_reference_is_read_again_only_where_it_fits(tiny_lm: Make, tmp_path: Path) -> None:
     policy = moved(tiny_lm())
     items = [one.item for one in comparisons(3)]
-    found = reference_logprobs(policy, items, tmp_path, "one", 30)
+    found = reference_logprobs(policy, items, tmp_path, "one", 30, Compute())
     expected = [torch.stack([part.sum() for part in one.logprobs]) for one in score(policy.lm, items)]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     for parameter in policy.parameters():
         parameter.data.zero_()
-    again = reference_logprobs(policy, items, tmp_path, "one", 30)
+    again = reference_logprobs(policy, items, tmp_path, "one", 30, Compute())
     assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
-    other = reference_logprobs(policy, items, tmp_path, "two", 30)
+    other = reference_logprobs(policy, items, tmp_path, "two", 30, Compute())
     assert not torch.equal(found[0], other[0])
     (tmp_path / FILE).write_bytes(b"half a file")
-    assert torch.equal(reference_logprobs(policy, items, tmp_path, "two", 30)[0], other[0])
+    assert torch.equal(reference_logprobs(policy, items, tmp_path, "two", 30, Compute())[0], other[0])
+
+
+def test_what_the_reference_cost_counts_once_however_often_a_run_begins(tiny_lm: Make, tmp_path: Path) -> None:
+    policy = moved(tiny_lm())
+    items = [one.item for one in comparisons(3)]
+    packed = pack(items)
+    for _ in range(2):  # computed, then read
+        cost = Compute()
+        reference_logprobs(policy, items, tmp_path, "one", 10_000, cost)
+        assert cost.flops == pytest.approx(forward_flops(policy.lm, packed, labels=packed.targets.numel()))
+        assert cost.tokens == packed.size
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def train_dpo(
         reference = [torch.zeros(len(one.responses)) for one in everything]
         if referred:
             print_ = fingerprint(start, [vars(one) for one in everything])
-            reference = reference_logprobs(policy, everything, folder, print_, settings.max_tokens)
+            reference = reference_logprobs(policy, everything, folder, print_, settings.max_tokens, loop.compute)
         _learn(policy, items, reference, settings, optimizer, loop)
         right = _accuracy(policy, heldout, reference[len(items) :], settings) if heldout else None
     policy.save(folder / "model")

@@ -99,7 +99,8 @@ def train_kto(
         lm, policy.adapter, paired, reads=settings.epochs + 1, max_tokens=settings.max_tokens, folder=folder,
         compute=loop.compute,
     ):  # fmt: skip
-        reference = reference_logprobs(policy, paired, folder, fingerprint(start, described), settings.max_tokens)
+        print_ = fingerprint(start, described)
+        reference = reference_logprobs(policy, paired, folder, print_, settings.max_tokens, loop.compute)
         for step in loop.steps():
             numbers = batch_indices(len(items), settings.batch_size, step, settings.seed)
             strangers = [Item(paired[one].prompt, [paired[one].responses[1]]) for one in numbers]
