@@ -50,11 +50,11 @@ class Figures:
         self._running: dict[Key, Event] = {}
 
     def look(
-        self, key: Key, stamp: Hashable, compute: Callable[[], Any], lane: Lane = "slow", patience: float = PATIENCE
+        self, key: Key, stamp: Hashable, compute: Callable[[], Any], lane: Lane = "slow", *, patience: float
     ) -> Known | None:
         """The figures of this name; None while they are computed for the first time.
 
-        Those of another stamp are shown as not `fresh`, and computed anew meanwhile; it waits `patience` seconds for them.
+        Those of another stamp are shown as not `fresh`, and computed anew meanwhile; `patience` is in seconds.
         """
         with self._lock:
             found = self._find(key, stamp)

@@ -23,7 +23,7 @@ from kilter.feedback.quality import (
 )
 from kilter.feedback.tasks import Task, TaskItem
 from kilter.feedback.work import Rater, Result
-from kilter.web.figures import Known
+from kilter.web.figures import PATIENCE, Known
 from kilter.web.site import Site
 
 REPLICATES, RATER_REPLICATES, REFITS = 500, 200, 40
@@ -103,7 +103,7 @@ def quality(site: Site, task: Task) -> Known | None:
             task_aggregate(task, said, desk.adjudications(task.name), replicates=STRENGTH_REPLICATES),
         )
 
-    return site.figures.look(quality_key(task.name), desk.stamp(task.name), compute)
+    return site.figures.look(quality_key(task.name), desk.stamp(task.name), compute, patience=PATIENCE)
 
 
 def own(site: Site, task: Task, rater: Rater, patience: float) -> Known | None:
@@ -124,7 +124,9 @@ def disagreements(site: Site, task: Task) -> Known | None:
     def compute() -> TaskDisagreements:
         return task_disagreements(task, desk.results(task.name))
 
-    return site.figures.look(disagreements_key(task.name), desk.stamp(task.name), compute, lane="quick")
+    return site.figures.look(
+        disagreements_key(task.name), desk.stamp(task.name), compute, lane="quick", patience=PATIENCE
+    )
 
 
 def contested(found: TaskDisagreements, decided: list[Result], question: str | None) -> tuple[list[Contested], int]:

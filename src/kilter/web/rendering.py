@@ -49,7 +49,7 @@ def render_chat(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def render_item(task: Task, item: TaskItem, sides: Sequence[int]) -> dict[str, Any]:
-    """What an item looks like with its responses in the order `sides`, as record.js shows it; nothing hidden is in it."""
+    """An item with its responses in the order `sides`, in the form that record.js shows; nothing hidden is in it."""
     dealt = [item.responses[number] for number in sides]
     marked = any(question.type == "flaws" for question in task.questions)
     rewritten = any(question.type == "text" and question.start == "response" for question in task.questions)

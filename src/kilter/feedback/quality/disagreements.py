@@ -83,7 +83,8 @@ def task_disagreements(
 ) -> TaskDisagreements:
     """The work items whose raters differ, those most apart first, and among equals those with more raters.
 
-    Those that a researcher has decided come last. Raises `DataError` for an unknown question, and where nothing was judged yet.
+    Those that a researcher has decided come last. Raises `DataError` for an unknown question, and where nothing was
+    judged yet.
     """
     names = [one.name for one in task.questions]
     if question is not None and question not in names:

@@ -88,8 +88,8 @@ def own_quality(
     return OwnQuality(
         judge, found.items, found.judgments, found.first, found.last, found.pace,
         _accuracy(task, [one for one in results if one.judge == judge], seed, replicates),
-        few if alone else found.others,
-        dict.fromkeys(found.leniency, few) if alone else found.leniency, found.position, found.others_change, found.time_change, found.skipped, found.flagged,
+        few if alone else found.others, dict.fromkeys(found.leniency, few) if alone else found.leniency, found.position,
+        found.others_change, found.time_change, found.skipped, found.flagged,
     )  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def _dealt(one: Assignment) -> tuple[str, ...]:
 
 
 def _known(task: Task, one: Assignment) -> dict[str, Any]:
-    """The right answers as the rater would have given them; those that are no answers to their question are left out."""
+    """The right answers as the rater would have given them; those that their question would not take are left out."""
     questions = {question.name: question for question in task.questions}
     found = {}
     for name, value in one.content.answers.items():

@@ -32,7 +32,7 @@ class Deciding {
     this.close();
     const item = page.items[card.dataset.number];
     const record = show(card.querySelector(".record"), item.shown);
-    const fields = make("div", {});
+    const fields = make("div", { tabindex: "-1", class: "fields" });
     const missing = make("p", { class: "hint", role: "status" });
     const put = make("button", { type: "button", class: "main", on: { click: () => this.#send() } }, words.put, make("kbd", {}, page.texts.judge.submit_key));
     const cancel = make("button", { type: "button", class: "quiet", on: { click: () => this.close() } }, page.texts.judge.cancel, make("kbd", {}, "Esc"));
@@ -45,7 +45,7 @@ class Deciding {
     form.bind(this.keys);
     form.set(item.answers);
     this.#open = { card, item, form, box, missing, started: new Date().toISOString(), since: this.time.read(), key: newKey() };
-    fields.querySelector("button, textarea, input, select")?.focus();
+    fields.focus(); // and not the first button: Enter sends, as on the judging page
   }
 
   /** Take the form away; what was not sent is forgotten. */
