@@ -18,9 +18,10 @@ from sqlalchemy import Connection, delete, insert, select
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Shown, Task, TaskItem, read_answers
+from kilter.feedback.work.queue import SUBMITTED
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.submission import AddJudgments, Submission
-from kilter.feedback.work.tables import decisions, items
+from kilter.feedback.work.tables import assignments, decisions, items
 from kilter.record import Judgment
 
 
@@ -39,6 +40,13 @@ def deal(task: Task, artifact: str, item: TaskItem, person: str) -> Dealt:
     if task.blind:
         Random(seed).shuffle(sides)
     return Dealt(seed, tuple(sides))
+
+
+def said_of(connection: Connection, task: str, artifact: str) -> list[str]:
+    """Ids of what raters said of an item, corrections applied."""
+    query = select(assignments.c.judgments).join(items, items.c.id == assignments.c.item)
+    here = items.c.task == task, items.c.artifact == artifact, assignments.c.state == SUBMITTED
+    return [key for one in connection.execute(query.where(*here)).scalars() for key in json.loads(one).values()]
 
 
 def seen(task: str, artifact: str, judgments: list[str]) -> dict[str, Any]:

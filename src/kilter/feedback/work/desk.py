@@ -183,7 +183,8 @@ class Desk:
         Raises:
             DataError: nobody has judged the item, or an answer is not of its question's form.
         """
-        said = [one.id for one in self.results(task.name) if one.artifact == artifact]
+        with self.record.reading() as connection:
+            said = decisions.said_of(connection, task.name, artifact)
         if not said:
             raise DataError("Nobody has judged this item yet; there is nothing to decide between.")
         shown = self.record.add_artifact(

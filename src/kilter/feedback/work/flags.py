@@ -14,13 +14,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
 from kilter.feedback.work import queue
-from kilter.feedback.work.asides import Aside, asides
+from kilter.feedback.work.asides import CAN_BE_JUDGED, Aside, asides
 from kilter.feedback.work.queue import FLAGGED
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.tables import flags, items
 from kilter.record import Judgment
 
-CAN_BE_JUDGED = "Can this be judged?"
 Ruling = Literal["returned", "retired"]
 
 

@@ -65,7 +65,7 @@ def results(connection: Connection, task: str) -> list[Result]:
         .where(assignments.c.task == task, assignments.c.state == SUBMITTED)
         .order_by(assignments.c.submitted, assignments.c.id)
     )
-    return _read(connection, task, query, adjudicated=False)
+    return _read(connection, query, _judged(task), adjudicated=False)
 
 
 def adjudications(connection: Connection, task: str) -> list[Result]:
@@ -76,7 +76,8 @@ def adjudications(connection: Connection, task: str) -> list[Result]:
         .where(decisions.c.task == task)
         .order_by(decisions.c.submitted, decisions.c.item)
     )
-    return _read(connection, task, query, adjudicated=True)
+    judged = _judged(task).join(decisions, decisions.c.item == items.c.id)  # of all judgments few
+    return _read(connection, query, judged, adjudicated=True)
 
 
 def answers(connection: Connection, task: str) -> list[Result]:
@@ -87,12 +88,18 @@ def answers(connection: Connection, task: str) -> list[Result]:
     return [one for one in said if (one.artifact, one.question) not in settled] + decided
 
 
-def _read(connection: Connection, task: str, query: Select[str, float, str], adjudicated: bool) -> list[Result]:
-    """The results of rows of judgments by question, time and content."""
+def _judged(task: str) -> Select[*tuple[Any, ...]]:
+    """All judgments of a task's items."""
+    return select(Judgment.table).join(items, items.c.artifact == Judgment.table.c.target).where(items.c.task == task)
+
+
+def _read(
+    connection: Connection, query: Select[*tuple[Any, ...]], judged: Select[*tuple[Any, ...]], adjudicated: bool
+) -> list[Result]:
+    """The results of rows of judgments' ids by question, time and content; `judged` are the judgments themselves."""
     work = [(json.loads(one), submitted, content) for one, submitted, content in connection.execute(query)]
     if not work:
         return []
-    judged = select(Judgment.table).join(items, items.c.artifact == Judgment.table.c.target).where(items.c.task == task)
     rows = {row["id"]: Judgment.from_stored(row) for row in connection.execute(judged).mappings()}
     contents = {content: TaskItem.from_json(json.loads(content)) for _, _, content in work}
     return [

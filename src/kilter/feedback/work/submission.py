@@ -18,13 +18,14 @@ from sqlalchemy import Connection, select, update
 from kilter.errors import DataError
 from kilter.feedback.tasks import Answer, Shown, Task, placed, read_answers
 from kilter.feedback.work import flags, queue
+from kilter.feedback.work.asides import CAN_BE_JUDGED
 from kilter.feedback.work.queue import FLAGGED, HELD, SKIPPED, SUBMITTED, SURPLUS, Assignment
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.standing import keep, standing_of
 from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment
 
-NOT_JUDGED = flags.CAN_BE_JUDGED
+NOT_JUDGED = CAN_BE_JUDGED
 AddJudgments = Callable[[list[Judgment]], list[str]]
 """Puts judgments on the record, in the transaction that is under way."""
 
