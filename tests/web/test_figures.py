@@ -68,14 +68,14 @@ def test_a_refusal_is_told_as_one() -> None:
     assert (found.value, found.refusal) == (None, "Nobody has judged.")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_after_a_fault_the_next_look_tries_again() -> None:
+def test_after_a_fault_the_next_look_tries_again(caplog: pytest.LogCaptureFixture) -> None:
     figures = Figures()
 
     def fault() -> int:
         raise RuntimeError
 
     assert figures.look(("a",), 1, fault, patience=30) is None
+    assert "could not be computed" in caplog.text
     found = figures.look(("a",), 1, lambda: 3, patience=30)
     assert found is not None
     assert found.value == 3

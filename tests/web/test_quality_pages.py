@@ -63,7 +63,7 @@ def told(browser: Browser) -> dict[str, Any]:
 
 def test_the_page_says_how_far_raters_agree_and_as_of_when(office: Office, judged: Task) -> None:
     text = office.client("researcher").get("/tasks/judged/quality").text
-    assert "As of 12 judgments" in text
+    assert "As of 12 submissions" in text
     assert "2 raters, 6 items, 12 judgments of work." in text
     assert re.search(r"not defined<sup>\d", text), "accuracy on gold that there is none of"
     assert "no gold item was judged" in text
@@ -113,7 +113,7 @@ def test_a_page_does_not_wait_and_says_that_it_computes(
         batch = office.client("rater").api("/api/tasks/helpful/next")
         assert len(batch["items"]) == 4, "who judges is not held up"
     monkeypatch.setattr("kilter.web.measured.PATIENCE", 60.0)
-    assert "As of 12 judgments" in browser.get("/tasks/judged/quality").text
+    assert "As of 12 submissions" in browser.get("/tasks/judged/quality").text
     stamp = office.site.desk.stamp("judged")
     assert browser.get("/api/tasks/judged/figures").json() == {"stamp": stamp.changed}
 
@@ -126,10 +126,10 @@ def test_older_figures_are_shown_as_older(office: Office, judged: Task, monkeypa
     monkeypatch.setattr("kilter.web.measured.PATIENCE", 0.0)
     with office.site.figures._turns["slow"]:
         text = browser.get("/tasks/judged/quality").text
-        assert "as of 12 judgments; newer ones are being computed" in text
+        assert "as of 12 submissions; newer ones are being computed" in text
         assert "Agreement" in text
     monkeypatch.setattr("kilter.web.measured.PATIENCE", 60.0)
-    assert "As of 13 judgments" in browser.get("/tasks/judged/quality").text
+    assert "As of 13 submissions" in browser.get("/tasks/judged/quality").text
 
 
 def test_what_raters_said_is_told_by_where_responses_stand_on_this_page(office: Office, judged: Task) -> None:
@@ -203,7 +203,8 @@ def test_flagged_items_are_returned_or_retired(office: Office) -> None:
     assert "flagged, nobody gets them" not in browser.get("/tasks/helpful").text
     form = {"csrf": "wrong", "ruling": "returned"}
     assert browser.post(f"/tasks/helpful/flags/{'a' * 64}", data=form).status_code == 403
-    assert "Return to the queue" not in office.client("auditor").get("/tasks/helpful/disagreements").text
+    assert 'name="ruling"' in browser.get("/tasks/helpful/disagreements").text
+    assert 'name="ruling"' not in office.client("auditor").get("/tasks/helpful/disagreements").text
 
 
 def test_a_raters_own_page_has_their_numbers_and_nobody_elses(office: Office, judged: Task) -> None:

@@ -6,6 +6,7 @@ meanwhile is not held up: one computation of each lane runs at a time, and none 
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from kilter.errors import KilterError
 
+LOG = logging.getLogger(__name__)
 PATIENCE = 1.0
 """Seconds that a page waits for figures, so that small tasks show them at once."""
 MOST = 500
@@ -91,6 +93,9 @@ class Figures:
                     found = Known(compute(), None, stamp)
                 except KilterError as refusal:
                     found = Known(None, str(refusal), stamp)
+        except Exception:  # a fault of ours: nobody waits for this thread, so the log tells; the next look tries again
+            LOG.exception("The figures %s could not be computed.", " ".join(key))
+        else:
             with self._lock:
                 self._known[key] = found
                 while len(self._known) > MOST:

@@ -52,6 +52,7 @@ class Summary:
         adjudicated: decided by a researcher.
         overruled: of them, where most raters had said something else.
         answers: how often each answer counts in the end, the commonest first.
+        mean: of grades, over all things; None for names.
         otherwise: where Dawid and Skene's model holds another answer likelier than the majority; None without it.
     """
 
@@ -63,6 +64,7 @@ class Summary:
     adjudicated: int
     overruled: int
     answers: tuple[tuple[Hashable, int], ...]
+    mean: float | None
     otherwise: int | None
 
 
@@ -147,6 +149,7 @@ def summary(aspect: AspectAggregate) -> Summary:
     shared = [one for one in verdicts if one.raters > 1]
     decided = [one for one in verdicts if one.adjudicated is not None]
     answers = Counter(one.answer for one in verdicts if one.answer is not None)
+    means = [one.mean for one in verdicts if one.mean is not None]
     modeled = [one for one in verdicts if one.dawid_skene is not None]
     otherwise = sum(
         one.majority is not None and max(one.dawid_skene, key=one.dawid_skene.__getitem__) != one.majority
@@ -155,7 +158,7 @@ def summary(aspect: AspectAggregate) -> Summary:
     return Summary(
         aspect, len(verdicts), len(shared), sum(one.share.value == 1 for one in shared),
         sum(bool(one.tied) for one in shared), len(decided), sum(one.adjudicated != one.majority for one in decided),
-        tuple(answers.most_common(6)), otherwise if modeled else None,
+        tuple(answers.most_common(6)), sum(means) / len(means) if means else None, otherwise if modeled else None,
     )  # fmt: skip
 
 

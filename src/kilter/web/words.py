@@ -50,7 +50,7 @@ def value_in_words(question: Question | None, value: Any) -> str:
         return str(words["response_number"]).format(number=value + 1)
     if question is not None and question.type == "steps":
         return str(texts()["steps"][{1: "good", 0: "neutral", -1: "bad"}[int(value)]])
-    if question is not None and question.type == "ranking" and value in (-1, 0, 1):
+    if question is not None and question.type == "ranking" and isinstance(value, int):
         return str(words["pair"][int(value) + 1])
     if value in (TIE, BOTH_BAD):
         return str(texts()["comparison"]["tie" if value == TIE else "both_bad"])
@@ -61,7 +61,7 @@ def _comparison(question: Any, answer: Any, names: Sequence[str]) -> str:
     words = texts()["comparison"]
     if isinstance(answer, str):
         return str(words["tie" if answer == TIE else "both_bad"])
-    side = names[answer["choice"]]
+    side = str(names[answer["choice"]])
     if question.strength == 1:
         return side
     return f"{side}: {words['grades'][question.strength - 1][answer['strength'] - 1]}"
