@@ -59,6 +59,23 @@ def test_older_figures_are_shown_while_newer_ones_are_computed() -> None:
     assert (found.value, found.stamp, found.fresh) == ("new", 2, True)
 
 
+def test_who_comes_while_older_figures_are_computed_starts_the_newer_ones() -> None:
+    figures, go = Figures(), Event()
+
+    def old() -> str:
+        go.wait(30)
+        return "old"
+
+    assert figures.look(("a",), 1, old, patience=0) is None
+    go.set()
+    found = figures.look(("a",), 2, lambda: "new", patience=30)
+    assert found is not None
+    assert found.value in ("old", "new")
+    while not found.fresh:
+        found = figures.look(("a",), 2, lambda: "never", patience=0) or found
+    assert found.value in ("new", "never")
+
+
 def test_a_refusal_is_told_as_one() -> None:
     def refuse() -> int:
         raise DataError("Nobody has judged.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Office
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 from test_browser import KINDS, Open, address, chromium, open_page, press, pytestmark  # noqa: F401
 
 from kilter.feedback.tasks import Task, read_item
@@ -153,7 +153,10 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     looks += [(f"/tasks/label/raters/{rater}", "auditor", "#numbers"), ("/me", "rater", "dl.figures >> nth=7")]
     for path, who, ready in looks:
         page = open_page(path, who, viewport={"width": width, "height": 740}, color_scheme=scheme)
-        page.wait_for_selector(ready, timeout=60_000)
+        try:
+            page.wait_for_selector(ready, timeout=40_000)
+        except TimeoutError as late:
+            raise AssertionError(f"{path} shows: {page.locator('body').inner_text()[:1000]}") from late
         if path.endswith("/disagreements"):
             page.locator(".decide").first.click()
         found = Axe().run(page).response["violations"]

@@ -193,14 +193,14 @@ def test_flagged_items_are_returned_or_retired(office: Office) -> None:
                  "reason": f"spam {number}", "started": STARTED}  # fmt: skip
         rater.api("/api/tasks/helpful/aside", aside)
     browser = office.client("researcher")
-    assert "2 flagged" in browser.get("/tasks/helpful").text
+    assert "wait for a decision: 2" in browser.get("/tasks/helpful").text
     text = browser.get("/tasks/helpful/disagreements").text
     assert "spam 0" in text
     for one, ruling in zip(office.site.desk.flags("helpful"), ("returned", "retired"), strict=True):
         form = {"csrf": key_of(text), "ruling": ruling}
         assert browser.post(f"/tasks/helpful/flags/{one.artifact}", data=form).status_code == 303
     assert [one.retired for one in office.site.desk.flags("helpful")] == [True]
-    assert "flagged, nobody gets them" not in browser.get("/tasks/helpful").text
+    assert "wait for a decision" not in browser.get("/tasks/helpful").text
     form = {"csrf": "wrong", "ruling": "returned"}
     assert browser.post(f"/tasks/helpful/flags/{'a' * 64}", data=form).status_code == 403
     assert 'name="ruling"' in browser.get("/tasks/helpful/disagreements").text

@@ -65,7 +65,10 @@ class Figures:
             under_way = self._running.get(key) or self._start(key, stamp, compute, lane)
         under_way.wait(patience)
         with self._lock:
-            return self._find(key, stamp)
+            found = self._find(key, stamp)
+            if (found is None or not found.fresh) and key not in self._running:
+                self._start(key, stamp, compute, lane)  # what was under way rests on an older stamp, or had a fault
+            return found
 
     def stamp(self, key: Key) -> Hashable | None:
         """What the figures that are known rest on; None where there are none. Starts nothing."""
