@@ -28,7 +28,7 @@ KINDS: list[dict[str, Any]] = [
 def test_an_answer_put_back_into_places_reads_as_the_same_value(kind: dict[str, Any]) -> None:
     """For any order of the sides: what `placed` gives, the question reads as the value that it was."""
     ask = {} if kind["type"] not in ("rating", "label") else {"ask": "?"}
-    task = Task(name="t", title="T", questions=[{"name": "q", **ask, **kind}])  # type: ignore[list-item]
+    task = Task(name="t", title="T", questions=[{"name": "q", **ask, **kind}])
     [question] = task.questions
     responses = ("the first reply", "another reply", "one more") if kind["type"] != "comparison" else ("one", "two")
     steps = ("s", "t", "u") if kind["type"] == "steps" else ()
@@ -48,7 +48,7 @@ def test_an_answer_put_back_into_places_reads_as_the_same_value(kind: dict[str, 
 
 
 def test_words_and_numbers_that_name_no_side_stay_what_they_are() -> None:
-    task = Task(name="t", title="T", questions=[{"name": "q", **KINDS[0]}, {"name": "f", "type": "flaws"}])  # type: ignore[list-item]
+    task = Task(name="t", title="T", questions=[{"name": "q", **KINDS[0]}, {"name": "f", "type": "flaws"}])
     assert placed(task.questions[0], "both bad", None, (1, 0)) == "both bad"
     assert placed(task.questions[1], 2, None, (0,)) == 2, "only their number is known"
     assert placed(task.questions[1], 0, [], (0,)) == []

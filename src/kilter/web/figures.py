@@ -66,8 +66,8 @@ class Figures:
         under_way.wait(patience)
         with self._lock:
             found = self._find(key, stamp)
-            if (found is None or not found.fresh) and key not in self._running:
-                self._start(key, stamp, compute, lane)  # what was under way rests on an older stamp, or had a fault
+            if found is not None and not found.fresh and key not in self._running:
+                self._start(key, stamp, compute, lane)  # what was under way rested on an older stamp
             return found
 
     def stamp(self, key: Key) -> Hashable | None:
