@@ -3,7 +3,7 @@
 `python bench/judging.py --potato VENV/bin/potato [--items 500] [--kills 5]`, into bench/results/judging.json.
 
 Both show a prompt with two responses, take one key, and move on by themselves after the same 350 ms (`review_mode` in
-Potato), which are part of the time. A person would think in between; the script waits 300 ms. What is counted: from the
+Potato), which are part of the time. A person would think in between; the script waits 500 ms. What is counted: from the
 key until the next item can be read, keys, requests, bytes both ways, and what is left after the server was killed
 (SIGKILL) each time that the page had moved on to the next item.
 """
@@ -31,7 +31,8 @@ from playwright.sync_api import TimeoutError as Late
 from training import commit, describe_machine, spread
 
 RESULTS = Path(__file__).parent / "results" / "judging.json"
-THINKING = 0.3
+THINKING = 0.5
+CALM = 30
 WORK = "{items} comparisons, one key each, in headless Chromium on the same machine as the server"
 NEXT = """old => {
   const found = document.body && document.body.innerText.match(/case (\\d+):/);
@@ -262,6 +263,7 @@ def measure(tool: Tool, folder: Path, items: int, kills: int) -> dict[str, Any]:
             tool.enter(page)
             page.wait_for_timeout(6000)
             shown = str(page.wait_for_function(NEXT, arg="", timeout=20_000).json_value())
+        page.wait_for_timeout(1000 * CALM)  # what a page still has in hand may arrive
     server.stop(signal.SIGTERM)
     return {"seconds": seconds, "keys": keys / items, **per_item, "done": done, "lost": done - tool.kept()}
 

@@ -59,7 +59,7 @@ def test_no_count_on_the_page_tells_a_check_from_work() -> None:
 
 def test_little_is_not_shown() -> None:
     few = mine([one for one in judged(6, 3) if one.judge == "simulated/me" or one.item.use == "work"])
-    assert "10 of your items" in (few.others.reason or "")
+    assert "20 of your items" in (few.others.reason or "")
     assert "after every 50 items" in (few.gold.reason or "")
     with pytest.raises(DataError, match="judged nothing in this task yet"):
         mine([one for one in judged(6, 3) if one.judge != "simulated/me"])

@@ -387,6 +387,11 @@ def test_training_explains_before_it_goes_on(office: Office, open_page: Open) ->
     expect(page.locator("#stage")).to_have_text("Training")
     press(page, "3")
     expect(page.locator("#record")).to_contain_text("The researchers see it another way.")
+    better = page.locator(".response", has_text="good")
+    expect(better.locator(".chip")).to_have_text("better")
+    expect(page.locator(".response .chip")).to_have_count(1)
+    side = better.get_attribute("aria-label")
+    expect(page.locator(".known")).to_have_text(f"Right answer: {side}. You said something else.")
     press(page, "Enter")
     expect(page.locator(".turn .text")).to_have_text("prompt 0")
 

@@ -20,6 +20,13 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/sign-out"): EVERYBODY,
     ("GET", "/tasks/{task}"): READING,
     ("POST", "/tasks/{task}/open"): {"owner", "researcher"},
+    ("GET", "/tasks/{task}/quality"): READING,
+    ("GET", "/tasks/{task}/raters/{judge}"): READING,
+    ("GET", "/tasks/{task}/disagreements"): READING,
+    ("GET", "/api/tasks/{task}/figures"): READING,
+    ("POST", "/api/tasks/{task}/adjudicate"): {"owner", "researcher"},
+    ("POST", "/tasks/{task}/flags/{artifact}"): {"owner", "researcher"},
+    ("GET", "/api/me/figures"): EVERYBODY,
     ("GET", "/tasks/{task}/judge"): JUDGING,
     ("GET", "/tasks/{task}/guidelines"): JUDGING,
     ("POST", "/api/tasks/{task}/next"): JUDGING,
@@ -40,12 +47,16 @@ BODIES = {
         "assignment": "a" * 32, "key": "k" * 12, "state": "skipped", "reason": "x", "started": "2026-11-23T10:00:00Z",
     },
     "draft": {"assignment": "a" * 32, "answers": {}},
+    "adjudicate": {
+        "artifact": "a" * 64, "key": "k" * 12, "answers": {"better": 0}, "started": "2026-11-23T10:00:00Z",
+    },
 }  # fmt: skip
 FORMS = {
     "/people/invite": {"role": "rater"},
     "/people/{person}/change": {"role": "rater"},
     "/me/password": {"password": "x"},
     "/tasks/{task}/open": {"value": "true"},
+    "/tasks/{task}/flags/{artifact}": {"ruling": "retired"},
 }  # fmt: skip
 
 
@@ -57,7 +68,7 @@ def routes(office: Office) -> set[tuple[str, str]]:
 def ask(office: Office, name: str | None, method: str, path: str) -> int:
     browser = office.client(name)
     word = "" if name is None else browser.csrf
-    url = path.format(task="helpful", person="0" * 32, token="none")
+    url = path.format(task="helpful", person="0" * 32, token="none", artifact="a" * 64, judge="people/a")
     if method == "GET":
         return browser.get(url).status_code
     if path.startswith("/api/"):

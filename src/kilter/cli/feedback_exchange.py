@@ -140,6 +140,8 @@ def export_task(
     )
     if done.simulated:
         typer.echo(f"simulated  {done.simulated:,} of the judgments are SIMULATED, not of people")
+    if done.adjudicated:
+        typer.echo(f"adjudicated  {done.adjudicated:,} of the items have the answer that a researcher decided")
     if done.left_out.total:
         typer.echo(f"left out  {done.left_out.total:,}: {done.left_out.words()}")
     typer.echo(f"record  data set {done.dataset[:8]} (kilter record show {done.dataset[:8]})")

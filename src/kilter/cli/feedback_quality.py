@@ -103,7 +103,7 @@ def aggregate(
     from kilter.feedback.quality import task_aggregate
 
     with _opened(workspace, database, task) as (desk, found):
-        result = task_aggregate(found, desk.results(task), seed=seed, replicates=replicates)
+        result = task_aggregate(found, desk.results(task), desk.adjudications(task), seed=seed, replicates=replicates)
     if as_json:
         _print_json(result.as_dict())
     else:
@@ -118,12 +118,16 @@ def disagreements(
     limit: Annotated[int, typer.Option(min=0, help="Most items to show; 0: all.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """The items on which raters differ most, with each answer, to decide them anew."""
+    """The items on which raters differ most, with each answer, to decide them anew.
+
+    Deciding is done on the page Disagreements of 'kilter feedback serve'; what is decided comes last here.
+    """
     from kilter.cli import quality_tables
     from kilter.feedback.quality import task_disagreements
 
     with _opened(workspace, database, task) as (desk, found):
-        result = task_disagreements(found, desk.results(task), question=question, limit=limit or None)
+        said, decided = desk.results(task), desk.adjudications(task)
+        result = task_disagreements(found, said, decided, question=question, limit=limit or None)
     if as_json:
         _print_json(result.as_dict())
     else:

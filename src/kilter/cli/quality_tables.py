@@ -222,11 +222,15 @@ def _show_verdicts(page: _Page, aspect: AspectAggregate, limit: int | None) -> N
             page.refuse(f"{model} of {aspect.title}", why)
     headings = ["item", *([aspect.unit] if parts else []), "majority", "share"]
     headings += ["mean grade"] if graded else ["Dawid-Skene", "GLAD", "difficulty"]
+    decided = any(one.adjudicated is not None for one in aspect.verdicts)
+    headings += ["adjudicated"] if decided else []
     rows = []
     for one in aspect.verdicts[:limit]:
         majority = " = ".join(map(_value, one.tied)) if one.tied else _value(one.majority)
         cells = [one.artifact[:8], *([_part(one.part)] if parts else []), majority, _shown(one.share)]
-        rows.append(cells + ([_grade(page, aspect.title, one)] if graded else _posteriors(one)))
+        cells += [_grade(page, aspect.title, one)] if graded else _posteriors(one)
+        ruling = "-" if one.adjudicated is None else _value(one.adjudicated)
+        rows.append(cells + ([ruling] if decided else []))
     page.table(_cut(aspect.title, len(rows), len(aspect.verdicts)), headings, rows)
 
 
@@ -244,13 +248,12 @@ def _posteriors(one: Verdict) -> list[str]:
 
 def _show_sources(page: _Page, name: str, found: SourceStrengths) -> None:
     fit = found.fit
-    order = sorted(range(len(fit.contestants)), key=lambda index: -fit.strengths[index].value)
     rows = [
         (
             str(fit.contestants[k]), _shown(fit.strengths[k], n=False), _chance(fit.best[k], fit.replicates),
             _shown(found.win_rates[str(fit.contestants[k])]),
         )
-        for k in order
+        for k in found.order
     ]  # fmt: skip
     page.table(f"Models by {name}: Bradley-Terry", ("model", "strength, log odds", "P(best)", "win rate"), rows)
     counted = f"{_many(found.comparisons, 'comparison')}, {found.ties} of them level"
@@ -291,6 +294,9 @@ def _show_disagreement(page: _Page, one: Disagreement) -> None:
         )
         said = escape(json.dumps(answer.value, ensure_ascii=False))
         page.line(f"  {escape(answer.judge)}  [bold]{said}[/]{marked}{seconds}")
+    if one.decided is not None:
+        said = escape(json.dumps(one.decided.value, ensure_ascii=False))
+        page.line(f"  adjudicated  [bold]{said}[/]  by {escape(one.decided.judge)}")
 
 
 def _shown(one: Estimate, digits: int = 2, n: bool = True) -> str:

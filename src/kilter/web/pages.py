@@ -6,22 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kilter.feedback.accounts import Session
 from kilter.web.security import COOKIE, site_of
+from kilter.web.wording import texts
 
 HERE = Path(__file__).parent
-
-
-@cache
-def texts(language: str = "en") -> dict[str, Any]:
-    """All words of the interface, by page and name."""
-    found: dict[str, Any] = yaml.safe_load((HERE / "texts" / f"{language}.yaml").read_text(encoding="utf-8"))
-    return found
 
 
 @cache

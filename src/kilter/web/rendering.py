@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from html import escape
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from kilter.feedback.messages import Message
+from kilter.feedback.tasks import Task, TaskItem
 
 
 @cache
@@ -44,3 +46,16 @@ def render_plain(text: str) -> Markup:
 def render_chat(messages: Sequence[Message]) -> list[dict[str, str]]:
     """The turns of a chat: role and HTML."""
     return [{"role": one["role"], "html": render(one["content"])} for one in messages]
+
+
+def render_item(task: Task, item: TaskItem, sides: Sequence[int]) -> dict[str, Any]:
+    """An item with its responses in the order `sides`, in the form that record.js shows; nothing hidden is in it."""
+    dealt = [item.responses[number] for number in sides]
+    marked = any(question.type == "flaws" for question in task.questions)
+    rewritten = any(question.type == "text" and question.start == "response" for question in task.questions)
+    return {
+        "prompt": render_chat(item.prompt),
+        "responses": [str(render_plain(text) if marked else render(text)) for text in dealt],
+        "plain": dealt if marked or rewritten else [],
+        "steps": [str(render(text)) for text in item.steps],
+    }

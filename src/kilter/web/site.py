@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from kilter.feedback.accounts import People
 from kilter.feedback.work import Desk
+from kilter.web.figures import Figures
 from kilter.web.limits import Limits
 
 
@@ -22,6 +23,7 @@ class Site:
     people: People
     public: str | None = None
     limits: Limits = field(default_factory=Limits)
+    figures: Figures = field(default_factory=Figures)
 
     @property
     def prefix(self) -> str:

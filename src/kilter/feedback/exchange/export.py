@@ -20,7 +20,7 @@ from kilter.feedback.exchange.layouts import (
     needs_chats,
 )
 from kilter.feedback.exchange.provenance import COLUMNS, Stamp, provenance
-from kilter.feedback.exchange.verdicts import Verdict, verdicts, ways
+from kilter.feedback.exchange.verdicts import ADJUDICATED, Verdict, verdicts, ways
 from kilter.feedback.readings import Skipped
 from kilter.feedback.tasks import Question
 from kilter.feedback.work import Desk, Result
@@ -39,6 +39,7 @@ class Exported:
         layout, question, aggregate: what was chosen.
         items, judgments, judges: behind these rows.
         simulated: how many of the judgments are not of people.
+        adjudicated: how many of the items have the answer that a researcher decided.
         dataset: id on the record.
         root, size: of the record's log, with the data set on it.
         left_out: verdicts, or parts of them, that became no row, with the reason.
@@ -53,6 +54,7 @@ class Exported:
     judgments: int
     judges: int
     simulated: int
+    adjudicated: int
     dataset: str
     root: str
     size: int
@@ -100,7 +102,7 @@ def export(
     elif choices.desirable:
         raise SettingsError(f"--desirable is for the layout kto, not for {layout}; leave it out.")
     way = aggregate or ("none" if layout == "raw" else ways(asked)[0])
-    results, left_out = _used(desk, task.name, asked, layout)
+    results, left_out = _used(desk, task.name, asked, layout, way)
     settled, undecided = verdicts(asked, results, way)
     _add(left_out, undecided)
     settled = [one for one in settled if _has_prompt(one, layout, left_out)]
@@ -110,10 +112,13 @@ def export(
         raise DataError(f"Nothing that was said of '{asked.name}' in '{task.name}' becomes a row of the layout "
                         f"'{layout}': {left_out.words() or 'there are no answers yet'}.")  # fmt: skip
     used = _distinct(verdict for verdict, _ in laid)
+    decided = {one.artifact for one in used if one.method == ADJUDICATED}
     meta = {
         "name": f"{task.name}, {asked.name}: {layout}", "task": task.name, "question": asked.name, "layout": layout,
         "aggregate": way, "rows": len(laid), "skipped": dict(sorted(left_out.counts.items())), "kilter": __version__,
     }  # fmt: skip
+    if decided:
+        meta["adjudicated"] = len(decided)
     stamp = _recorded(desk, task.model_dump(mode="json", exclude={"items"}), asked, used, meta)
     rows = [row | provenance(verdict, stamp) for verdict, row in laid]
     write_rows(rows, {**LAYOUTS[layout].columns(asked, choices), **COLUMNS}, target)
@@ -122,14 +127,20 @@ def export(
         target, len(rows), layout, asked.name, way, len({one.artifact for one in used}), len(judged),
         len({one.judge for one in judged.values()}),
         sum(one.judgment.principal == "simulated" for one in judged.values()),
+        len(decided),
         stamp.dataset, stamp.root, stamp.size, left_out,
     )  # fmt: skip
 
 
-def _used(desk: Desk, task: str, asked: Question, layout: str) -> tuple[list[Result], Skipped]:
-    """The answers to the question that may become rows: of items that nobody flagged, and that were judged as work."""
+def _used(desk: Desk, task: str, asked: Question, layout: str, way: str) -> tuple[list[Result], Skipped]:
+    """The answers to the question that may become rows: of items that nobody flagged, and that were judged as work.
+
+    Where judgments stay single a decision stands in place of what raters said, except in the layout that keeps all.
+    """
     flagged, left_out, used = desk.flagged(task), Skipped(), []
-    for one in desk.results(task):
+    single = way == "none" and layout != "raw"
+    given = desk.answers(task) if single else [*desk.results(task), *desk.adjudications(task)]
+    for one in given:
         where = f"item {one.artifact[:8]}"
         if one.question != asked.name:
             continue

@@ -41,6 +41,9 @@ def read_raw(source: Rows, columns: Columns, asked: Collection[str] = ()) -> Fou
             kind = KINDS[row["question_type"]]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where} is not as Kilter exports judgments ({error}); export it anew.") from error
+        if row.get("kilter_aggregate") == "adjudicated":
+            unused.add("decisions of researchers, who had seen what the raters said", where)
+            return Found(item, where=where)
         if row.get("kilter_aggregate") != "none":
             unused.add("aggregates of several raters", where)
             return Found(item, where=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ AGGREGATORS: dict[str, Aggregator | None] = {
 }
 """By name, so that others can be put in; the first two need no model."""
 
+ADJUDICATED = "adjudicated"
 VOTED = ("comparison", "label", "steps")
 AVERAGED = ("ranking", "rating")
 
@@ -37,9 +38,10 @@ class Verdict:
     Attributes:
         value: in the form of the question's judgments; of ratings means, of rankings groups.
         share: of the judges who said exactly this; of a ranking, of the pairs that they order alike; of steps, of the
-            least agreed one; None for means.
+            least agreed one; None for means. Of a decision, of the raters it decided between.
         posterior: probability of the value under a model of the raters; of steps, of the least certain one.
-        method: "none" for a single judgment, "majority", "mean", "mean rank", or the aggregator's name.
+        method: "none" for a single judgment, "majority", "mean", "mean rank", the aggregator's name, or "adjudicated"
+            where a researcher decided, whose judgment alone is then among `results`.
         strength: mean grade of those who said it, where a comparison has grades.
     """
 
@@ -63,9 +65,12 @@ def ways(question: Question) -> tuple[str, ...]:
 def verdicts(question: Question, results: Iterable[Result], aggregate: str) -> tuple[list[Verdict], Skipped]:
     """The verdicts in an order that depends on what was said only, and how many items have none.
 
+    An item that a researcher decided has that verdict; a model of the raters learns from what they said of it all the
+    same. With "none" the decision is one judgment more.
+
     Args:
         question: what was asked.
-        results: the answers to it.
+        results: the answers to it, decisions among them.
         aggregate: "none" for each judgment by itself, "majority", or another name of `AGGREGATORS`.
 
     Raises:
@@ -82,15 +87,31 @@ def verdicts(question: Question, results: Iterable[Result], aggregate: str) -> t
         return [_single(question, one) for one in ordered], Skipped()
     together: dict[str, list[Result]] = {}
     for one in ordered:
-        together.setdefault(one.artifact, []).append(one)
+        if not one.adjudicated:
+            together.setdefault(one.artifact, []).append(one)
+    decided = {one.artifact: _decided(question, one, together.get(one.artifact, [])) for one in ordered
+               if one.adjudicated}  # fmt: skip
+    open_ones = [several for artifact, several in together.items() if artifact not in decided]
     if aggregate == "majority":
-        return _each(together.values(), lambda several: _settled(question, several))
-    return _modeled(question, list(together.values()), aggregate)
+        kept, skipped = _each(open_ones, lambda several: _settled(question, several))
+    else:
+        kept, skipped = (
+            _modeled(question, list(together.values()), open_ones, aggregate) if open_ones else ([], Skipped())
+        )
+    return sorted([*kept, *decided.values()], key=lambda one: one.artifact), skipped
 
 
 def _single(question: Question, one: Result) -> Verdict:
     better, strength = _parted(one.value) if question.type == "comparison" else (one.value, None)
-    return Verdict(one.item, one.artifact, (one,), better, 1.0, strength=strength)
+    method = ADJUDICATED if one.adjudicated else "none"
+    return Verdict(one.item, one.artifact, (one,), better, 1.0, method=method, strength=strength)
+
+
+def _decided(question: Question, one: Result, raters: Sequence[Result]) -> Verdict:
+    """What a researcher decided, and how many of the raters had said it."""
+    found = _single(question, one)
+    said = [_single(question, other).value == found.value for other in raters]
+    return replace(found, share=sum(said) / len(said) if said else None)
 
 
 def _parted(value: Any) -> tuple[Any, float | None]:
@@ -218,7 +239,10 @@ def _means(grades: Sequence[dict[str, float]]) -> dict[str, float]:
 # With a model of the raters
 
 
-def _modeled(question: Question, groups: list[list[Result]], aggregate: str) -> tuple[list[Verdict], Skipped]:
+def _modeled(
+    question: Question, groups: list[list[Result]], settled: list[list[Result]], aggregate: str
+) -> tuple[list[Verdict], Skipped]:
+    """Fit the model to `groups`, and take its verdicts on those that are to be `settled`."""
     fit = AGGREGATORS[aggregate]
     assert fit is not None
     ratings = Ratings.from_triples(_triples(question, groups))
@@ -245,7 +269,7 @@ def _modeled(question: Question, groups: list[list[Result]], aggregate: str) -> 
                 break
         return Verdict(several[0].item, artifact, tuple(several), value, min(shares), min(posteriors), aggregate)
 
-    return _each(groups, settle)
+    return _each(settled, settle)
 
 
 def _triples(question: Question, groups: list[list[Result]]) -> Iterator[tuple[Hashable, Hashable, Hashable]]:

@@ -32,6 +32,7 @@ class Verdict:
         dawid_skene, glad: probability of each value; None where the model was refused.
         difficulty: by GLAD; 1 is usual, large means that raters guess.
         mean: of grades; `grade` has its interval, or why there is none. Both None for names.
+        adjudicated: what a researcher decided, which takes the place of the majority; None where nobody did.
     """
 
     artifact: str
@@ -45,6 +46,12 @@ class Verdict:
     difficulty: float | None
     mean: float | None
     grade: Finding | None
+    adjudicated: Hashable | None = None
+
+    @property
+    def answer(self) -> Hashable | None:
+        """What counts: the decision, or else the majority; None where raters are level and nobody decided."""
+        return self.majority if self.adjudicated is None else self.adjudicated
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON; values need not be texts, so posteriors are lists of {value, p}."""
@@ -52,7 +59,7 @@ class Verdict:
             "item": self.artifact, "part": list(self.part), "raters": self.raters, "majority": self.majority,
             "tied": list(self.tied), "share": self.share.as_dict(), "dawid_skene": _listed(self.dawid_skene),
             "glad": _listed(self.glad), "difficulty": self.difficulty, "mean": self.mean,
-            "grade": None if self.grade is None else self.grade.as_dict(),
+            "grade": None if self.grade is None else self.grade.as_dict(), "adjudicated": self.adjudicated,
         }  # fmt: skip
 
 
@@ -109,11 +116,17 @@ class TaskAggregate:
 
 
 def task_aggregate(
-    task: Task, results: Sequence[Result], *, seed: int = 0, replicates: int = REPLICATES
+    task: Task,
+    results: Sequence[Result],
+    adjudications: Sequence[Result] = (),
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
 ) -> TaskAggregate:
-    """What the raters of a task say together of its work items.
+    """What the raters of a task say together of its work items, and what a researcher decided instead.
 
-    Raises `DataError` where nothing was judged yet.
+    Shares, models of who is right and strengths rest on the raters alone: a researcher who had seen their answers is no
+    rater more. Raises `DataError` where nothing was judged yet.
     """
     work = require_work(task, results)
     sources: dict[str, SourceStrengths] = {}
@@ -129,12 +142,14 @@ def task_aggregate(
         for question in task.questions
         if question.type == "flaws"
     }
-    found = tuple(aspect_aggregate(one) for one in aspects(task, work))
+    decided = {(one.question, one.name): one for one in aspects(task, adjudications)}
+    found = tuple(aspect_aggregate(one, decided.get((one.question, one.name))) for one in aspects(task, work))
     return TaskAggregate(basis(task, results), found, sources, refused, passages)
 
 
-def aspect_aggregate(aspect: Aspect) -> AspectAggregate:
+def aspect_aggregate(aspect: Aspect, decided: Aspect | None = None) -> AspectAggregate:
     """The verdict on each thing that an aspect is about, in the order in which things were first judged."""
+    rulings = {one.thing: one.value for one in decided.said} if decided else {}
     fits = Fits(aspect)
     ratings, names = fits.ratings, fits.ratings.categories
     counts, shares = ratings.counts(), majority(ratings)
@@ -151,7 +166,7 @@ def aspect_aggregate(aspect: Aspect) -> AspectAggregate:
                 wilson(float(round(shares[row].max() * raters)), raters), _posterior(names, right, row),
                 _posterior(names, None if able is None else able.posteriors, row),
                 None if able is None else float(able.difficulty[row]), None if means is None else float(means[row]),
-                None if grades is None else grades[row],
+                None if grades is None else grades[row], rulings.get((artifact, part)),
             )
         )  # fmt: skip
     return AspectAggregate(

@@ -27,6 +27,7 @@ class Disagreement:
             steps; the share of pairs in another order for rankings; 1 - matched F1 for flaws.
         raters: who judged it; with two of them a score is one pair.
         answers: their results in the order of time.
+        decided: what a researcher decided, if one did.
     """
 
     artifact: str
@@ -35,21 +36,24 @@ class Disagreement:
     score: float
     raters: int
     answers: tuple[Result, ...]
+    decided: Result | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON, for researchers: the item as raters see it, and who said what."""
         return {
             "item": self.artifact, "question": self.question, "score": self.score, "raters": self.raters,
             "content": self.item.body(),
-            "answers": [
-                {
-                    "judgment": one.id, "judge": one.judge, "simulated": one.judgment.principal == "simulated",
-                    "value": one.value, "spans": one.judgment.spans, "active_ms": one.judgment.active_ms,
-                    "submitted": one.submitted,
-                }
-                for one in self.answers
-            ],
+            "answers": [_answer(one) for one in self.answers],
+            "adjudicated": None if self.decided is None else _answer(self.decided),
         }  # fmt: skip
+
+
+def _answer(one: Result) -> dict[str, Any]:
+    return {
+        "judgment": one.id, "judge": one.judge, "simulated": one.judgment.principal == "simulated",
+        "value": one.value, "spans": one.judgment.spans, "active_ms": one.judgment.active_ms,
+        "submitted": one.submitted,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,17 @@ class TaskDisagreements:
 
 
 def task_disagreements(
-    task: Task, results: Sequence[Result], *, question: str | None = None, limit: int | None = None
+    task: Task,
+    results: Sequence[Result],
+    adjudications: Sequence[Result] = (),
+    *,
+    question: str | None = None,
+    limit: int | None = None,
 ) -> TaskDisagreements:
     """The work items whose raters differ, those most apart first, and among equals those with more raters.
 
-    Raises `DataError` for an unknown question, and where nothing was judged yet.
+    Those that a researcher has decided come last. Raises `DataError` for an unknown question, and where nothing was
+    judged yet.
     """
     names = [one.name for one in task.questions]
     if question is not None and question not in names:
@@ -85,12 +95,14 @@ def task_disagreements(
         if question in (None, one.question):
             answers.setdefault((one.question, one.artifact), []).append(one)
     scores = _scores(task, work)
+    decided = {(one.question, one.artifact): one for one in adjudications}
     shared = [
-        Disagreement(key[1], given[0].item, key[0], scores[key], len(given), tuple(given))
+        Disagreement(key[1], given[0].item, key[0], scores[key], len(given), tuple(given), decided.get(key))
         for key, given in answers.items()
         if key in scores and len(given) > 1
     ]
-    found = sorted((one for one in shared if one.score > 0), key=lambda one: (-one.score, -one.raters))
+    apart = (one for one in shared if one.score > 0)
+    found = sorted(apart, key=lambda one: (one.decided is not None, -one.score, -one.raters))
     return TaskDisagreements(basis(task, results), tuple(found[:limit]), len(shared))
 
 

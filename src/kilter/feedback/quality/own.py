@@ -24,7 +24,8 @@ BLOCK = 50
 """Accuracy is told of the checks among so many items, or twice, three times as many."""
 
 FEWEST_CHECKS = 10
-FEWEST_SHARED = 10
+FEWEST_SHARED = 20
+"""Fewer items that others judged too, and a number that is compared with theirs would tell single answers of theirs."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ def own_quality(
     left = [_as_work(one) for one in asides if one.item.use in ("work", "gold")]
     (found,) = task_raters(task, judged, left, only=judge, seed=seed, replicates=replicates, refits=0).raters
     shared = found.others.estimate
+    alone = shared is not None and shared.n < FEWEST_SHARED
     few = Finding(None, f"shown once others have judged {FEWEST_SHARED} of your items")
     return OwnQuality(
         judge, found.items, found.judgments, found.first, found.last, found.pace,
         _accuracy(task, [one for one in results if one.judge == judge], seed, replicates),
-        few if shared is not None and shared.n < FEWEST_SHARED else found.others,
-        found.leniency, found.position, found.others_change, found.time_change, found.skipped, found.flagged,
+        few if alone else found.others, dict.fromkeys(found.leniency, few) if alone else found.leniency, found.position,
+        found.others_change, found.time_change, found.skipped, found.flagged,
     )  # fmt: skip
 
 

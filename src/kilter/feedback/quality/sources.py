@@ -39,6 +39,11 @@ class SourceStrengths:
     both_bad: int
     left_out: dict[str, int]
 
+    @property
+    def order(self) -> list[int]:
+        """The places of the contestants, the strongest first."""
+        return sorted(range(len(self.fit.contestants)), key=lambda place: -self.fit.strengths[place].value)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON, the strongest first."""
         fit = self.fit.as_dict()

@@ -1,6 +1,7 @@
 """What people are asked: tasks of questions about items, from one YAML file."""
 
 from kilter.feedback.tasks.items import TaskItem, Use, read_item, read_items
+from kilter.feedback.tasks.placed import placed
 from kilter.feedback.tasks.questions import BOTH_BAD, TIE, Answer, Question, Shown, read_answers
 from kilter.feedback.tasks.task import Checks, Overlap, Task, read_task
 
@@ -15,6 +16,7 @@ __all__ = [
     "Task",
     "TaskItem",
     "Use",
+    "placed",
     "read_answers",
     "read_item",
     "read_items",

@@ -13,6 +13,9 @@ from kilter.feedback.work.queue import FLAGGED, SKIPPED
 from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment
 
+CAN_BE_JUDGED = "Can this be judged?"
+"""The question that notes on items answer: why one was skipped, flagged, returned or retired."""
+
 
 @dataclass(frozen=True)
 class Aside:
@@ -53,6 +56,7 @@ def asides(connection: Connection, task: str) -> list[Aside]:
     )
     rows = [(*json.loads(one).values(), *rest) for one, *rest in connection.execute(query)]
     judged = select(Judgment.table).join(items, items.c.artifact == Judgment.table.c.target).where(items.c.task == task)
+    judged = judged.where(Judgment.table.c.question == CAN_BE_JUDGED)
     notes = {row["id"]: Judgment.from_stored(row) for row in connection.execute(judged).mappings()}
     return [
         Aside(key, TaskItem.from_json(json.loads(content)), notes[key], state, reason, submitted)

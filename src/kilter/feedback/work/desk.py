@@ -13,15 +13,17 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
-from kilter.feedback.work import queue, submission
+from kilter.feedback.work import decisions, flags, queue, submission
 from kilter.feedback.work.asides import Aside, asides
+from kilter.feedback.work.flags import Flag, Ruling
 from kilter.feedback.work.queue import Assignment
 from kilter.feedback.work.rater import Rater
-from kilter.feedback.work.results import Result, flagged, results
+from kilter.feedback.work.results import Result, adjudications, answers, flagged, results
 from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.submission import Outcome, Submission
 from kilter.feedback.work.tables import assignments, items, metadata, tasks
-from kilter.record import NewArtifact, Record
+from kilter.feedback.work.tables import decisions as decided_items
+from kilter.record import Exposure, NewArtifact, Record
 from kilter.settings import build, nearest
 
 
@@ -52,6 +54,19 @@ class Progress:
     def done(self) -> bool:
         """Whether all work is done."""
         return self.complete >= self.items
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A task at one moment.
+
+    Attributes:
+        judgments: submitted work and checks.
+        changed: when anything was submitted, corrected, set aside or decided last, in seconds since 1970; 0 for never.
+    """
+
+    judgments: int
+    changed: float
 
 
 class Desk:
@@ -131,9 +146,24 @@ class Desk:
             return _progress(connection, task)
 
     def results(self, task: str) -> list[Result]:
-        """What was said in a task so far, corrections applied."""
+        """What raters said in a task so far, corrections applied."""
         with self.record.reading() as connection:
             return results(connection, task)
+
+    def adjudications(self, task: str) -> list[Result]:
+        """What researchers decided where raters differed."""
+        with self.record.reading() as connection:
+            return adjudications(connection, task)
+
+    def answers(self, task: str) -> list[Result]:
+        """What counts in the end: what a researcher decided, and else what raters said."""
+        with self.record.reading() as connection:
+            return answers(connection, task)
+
+    def stamp(self, task: str) -> Stamp:
+        """What a task's numbers depend on, in short: they are out of date when it has changed."""
+        with self.record.reading() as connection:
+            return _stamp(connection, task)
 
     def flagged(self, task: str) -> set[str]:
         """Ids of the items that a rater flagged, so that nobody judges them."""
@@ -144,6 +174,38 @@ class Desk:
         """What raters skipped or flagged, and did not judge later."""
         with self.record.reading() as connection:
             return asides(connection, task)
+
+    # What researchers decide
+
+    def adjudicate(self, task: Task, rater: Rater, artifact: str, sent: Submission) -> None:
+        """Put the deciding answers to an item on the record; see `decisions`.
+
+        Raises:
+            DataError: nobody has judged the item, or an answer is not of its question's form.
+        """
+        with self.record.reading() as connection:
+            said = decisions.said_of(connection, task.name, artifact)
+        if not said:
+            raise DataError("Nobody has judged this item yet; there is nothing to decide between.")
+        shown = self.record.add_artifact(
+            "adjudication", decisions.seen(task.name, artifact, said), producer="feedback", parents=[artifact]
+        )
+        with self.record.transaction() as transaction:
+            ids = decisions.decide(
+                transaction.connection, transaction.add_judgments, task, rater, artifact, sent, self._now()
+            )
+            transaction.add_exposures([Exposure(one, shown, sent.started, opened=True) for one in ids])
+
+    def flags(self, task: str) -> list[Flag]:
+        """The flagged items of a task, those that wait for a decision first."""
+        with self.record.reading() as connection:
+            return flags.standing_flags(connection, task)
+
+    def rule(self, task: Task, rater: Rater, artifact: str, ruling: Ruling, reason: str = "") -> None:
+        """Return a flagged item to the queue, or retire it; see `flags.rule`."""
+        with self.record.transaction() as transaction:
+            note = flags.rule(transaction.connection, task, rater, artifact, ruling, reason, self._now())
+            transaction.add_judgments([note])
 
     # A rater's work
 
@@ -189,6 +251,14 @@ class Desk:
         """Where a rater stands in a task."""
         with self.record.transaction() as transaction:
             return standing_of(transaction.connection, task, rater.id)
+
+
+def _stamp(connection: Connection, task: str) -> Stamp:
+    done = assignments.c.task == task, assignments.c.state == queue.SUBMITTED
+    judgments = connection.execute(select(func.count()).select_from(assignments).where(*done)).scalar_one()
+    said = connection.execute(select(func.max(assignments.c.submitted)).where(assignments.c.task == task)).scalar()
+    decided = select(func.max(decided_items.c.submitted)).where(decided_items.c.task == task)
+    return Stamp(judgments, max(said or 0.0, connection.execute(decided).scalar() or 0.0))
 
 
 def _definition(connection: Connection, name: str) -> str | None:

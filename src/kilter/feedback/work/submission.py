@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, select, update
 
 from kilter.errors import DataError
-from kilter.feedback.tasks import Answer, Shown, Task, read_answers
-from kilter.feedback.work import queue
+from kilter.feedback.tasks import Answer, Shown, Task, placed, read_answers
+from kilter.feedback.work import flags, queue
+from kilter.feedback.work.asides import CAN_BE_JUDGED
 from kilter.feedback.work.queue import FLAGGED, HELD, SKIPPED, SUBMITTED, SURPLUS, Assignment
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.standing import keep, standing_of
 from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment
 
-NOT_JUDGED = "Can this be judged?"
+NOT_JUDGED = CAN_BE_JUDGED
 AddJudgments = Callable[[list[Judgment]], list[str]]
 """Puts judgments on the record, in the transaction that is under way."""
 
@@ -53,11 +55,15 @@ class Outcome:
         state: "submitted", or "surplus" when enough others had judged the item meanwhile.
         right: for items with known answers that teach, whether each question was answered as it should be.
         explanation: of such an item.
+        known: its right answers, by question, with responses by their place on the rater's screen.
+        shown: the responses, by place.
     """
 
     state: Literal["submitted", "surplus"]
     right: Mapping[str, bool] | None = None
     explanation: str = ""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
 
 def own(connection: Connection, rater: str, assignment: str) -> Assignment:
@@ -111,7 +117,7 @@ def set_aside(
     if not reason.strip() or len(reason) > 2000:
         raise DataError("Say in a few words why, so that somebody can mend the item.")
     if state == FLAGGED:
-        connection.execute(update(items).where(items.c.id == one.number).values(wanted=0))
+        flags.raise_flag(connection, one.number)
     note = Judgment(
         one.artifact, NOT_JUDGED, rater.judge, rater.principal, {state: reason.strip()}, blinded=task.blind,
         started=started,
@@ -181,7 +187,24 @@ def _outcome(task: Task, one: Assignment, given: Mapping[str, Any]) -> Outcome:
     if one.content.use != "training":
         return Outcome(SUBMITTED)
     answers = read_answers(task.questions, dict(given), Shown(one.content, one.sides))
-    return Outcome(SUBMITTED, _right(one, answers), one.content.explanation)
+    return Outcome(SUBMITTED, _right(one, answers), one.content.explanation, _known(task, one), _dealt(one))
+
+
+def _dealt(one: Assignment) -> tuple[str, ...]:
+    return tuple(one.content.responses[number] for number in one.sides)
+
+
+def _known(task: Task, one: Assignment) -> dict[str, Any]:
+    """The right answers as the rater would have given them; those that their question would not take are left out."""
+    questions = {question.name: question for question in task.questions}
+    found = {}
+    for name, value in one.content.answers.items():
+        with suppress(KeyError, TypeError, IndexError, AttributeError, DataError):  # written by hand in the items' file
+            answer = placed(questions[name], value, None, one.sides)
+            if not (questions[name].type == "flaws" and isinstance(answer, int)):  # their number alone may be known
+                questions[name].read(answer, Shown(one.content, one.sides))
+            found[name] = answer
+    return found
 
 
 def _room(connection: Connection, one: Assignment) -> bool:

@@ -79,6 +79,25 @@ assignments = Table(
     Index("work_assignments_mine", "rater", "task", "state"),
 )
 
+decisions = Table(
+    "work_decisions",  # of researchers, on items that raters differ about; the last one of each item
+    metadata,
+    Column("item", Integer, ForeignKey("work_items.id"), primary_key=True),
+    Column("task", String(60), ForeignKey("work_tasks.name"), nullable=False, index=True),
+    Column("person", String(32), nullable=False),
+    Column("submission", String(64), nullable=False),  # the browser's name for what it sent
+    Column("submitted", Double, nullable=False),
+    Column("judgments", Text, nullable=False),  # JSON: ids on the record, by question
+)
+
+flags = Table(
+    "work_flags",  # of items that somebody flagged: while it stands, `wanted` of the item is 0
+    metadata,
+    Column("item", Integer, ForeignKey("work_items.id"), primary_key=True),
+    Column("wanted", Integer),  # raters it was for before
+    Column("retired", Boolean, nullable=False),  # a researcher has decided that it stays out
+)
+
 standings = Table(
     "work_standings",
     metadata,

@@ -1,7 +1,17 @@
 """The routes, one file per kind of page."""
 
-from kilter.web.routes import entry, home, judging, me, people, tasks
+from kilter.web.routes import disagreements, entry, home, judging, me, people, quality, tasks
 
-ROUTERS = (entry.router, home.router, judging.router, me.router, people.router, tasks.router)
+ROUTERS = (
+    entry.router,
+    home.router,
+    judging.router,
+    me.router,
+    me.api,
+    people.router,
+    tasks.router,
+    quality.router,
+    disagreements.router,
+)
 
 __all__ = ["ROUTERS"]

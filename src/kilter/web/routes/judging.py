@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Assignment, Outcome, Standing, Submission
-from kilter.web.rendering import render, render_chat, render_plain
+from kilter.web.rendering import render, render_item
 from kilter.web.security import AtSite, Changing, Refused, SignedIn
 from kilter.web.site import Site
+from kilter.web.words import in_words
 
 AHEAD = 4
 """Items in the rater's browser: the one on screen and three more."""
@@ -24,11 +25,13 @@ Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 Started = Annotated[str, Field(max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What a page sends: nothing but what is named."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Judged(_Body):
+class Judged(Body):
     """A submission."""
 
     assignment: Key
@@ -38,7 +41,7 @@ class Judged(_Body):
     active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
 
 
-class Aside(_Body):
+class Aside(Body):
     """An item that is skipped or flagged."""
 
     assignment: Key
@@ -48,14 +51,14 @@ class Aside(_Body):
     started: Started
 
 
-class Draft(_Body):
+class Draft(Body):
     """Answers that are not finished."""
 
     assignment: Key
     answers: dict[str, Any] = Field(max_length=20)
 
 
-class Back(_Body):
+class Back(Body):
     """The item to look at again: the last one done, or the last before another."""
 
     before: Key | None = None
@@ -82,12 +85,22 @@ class Batch(BaseModel):
     judged: int
 
 
+class Known(BaseModel):
+    """A right answer that a rater is told, after a training item only; `place` of the better of two responses."""
+
+    ask: str
+    answer: str
+    right: bool
+    place: int | None
+
+
 class Taken(BaseModel):
     """What became of a submission."""
 
     state: Literal["submitted", "surplus", "skipped", "flagged"]
     right: dict[str, bool] | None = None
     explanation: str = ""
+    known: list[Known] = []
 
 
 @router.post("/next")
@@ -107,7 +120,7 @@ def submit(task: TaskName, body: Judged, site: AtSite, session: Changing) -> Tak
     outcome: Outcome = site.desk.submit(asked, session.person.rater, body.assignment, sent)
     explanation = str(render(outcome.explanation)) if outcome.explanation else ""
     right = None if outcome.right is None else dict(outcome.right)
-    return Taken(state=outcome.state, right=right, explanation=explanation)
+    return Taken(state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome))
 
 
 @router.post("/aside")
@@ -148,20 +161,25 @@ def open_task(site: Site, session: Session, name: str) -> Task:
     return site.desk.task(name)
 
 
+def _known(task: Task, outcome: Outcome) -> list[Known]:
+    found = []
+    for one in task.questions:
+        if one.name in outcome.known:
+            answer = outcome.known[one.name]
+            place = answer["choice"] if one.type == "comparison" and isinstance(answer, dict) else None
+            said = in_words(task, one, answer, outcome.shown)
+            found.append(Known(ask=one.ask, answer=said, right=bool((outcome.right or {}).get(one.name)), place=place))
+    return found
+
+
 def _batch(task: Task, found: Sequence[Assignment], standing: Standing) -> Batch:
     return Batch(items=[_shown(task, one) for one in found], stage=standing.stage, judged=standing.judged)
 
 
 def _shown(task: Task, one: Assignment) -> Shown:
-    dealt = [one.content.responses[number] for number in one.sides]
-    marked = any(question.type == "flaws" for question in task.questions)
-    rewritten = any(question.type == "text" and question.start == "response" for question in task.questions)
     return Shown(
         assignment=one.id,
-        prompt=render_chat(one.content.prompt),
-        responses=[str(render_plain(text) if marked else render(text)) for text in dealt],
-        plain=dealt if marked or rewritten else [],
-        steps=[str(render(text)) for text in one.content.steps],
+        **render_item(task, one.content, one.sides),
         answers=None if one.answers is None else dict(one.answers),
         done=one.state != "held",
         training=one.content.use == "training",

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from time import monotonic
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from kilter.web import pages
+from kilter.feedback.accounts import Session
+from kilter.feedback.tasks import Task
+from kilter.web import measured, pages
+from kilter.web.figures import PATIENCE
+from kilter.web.footnotes import Footnotes
 from kilter.web.security import COOKIE, AtSite, FormSession, Refused, SignedIn
+from kilter.web.site import Site
 
 router = APIRouter(prefix="/me", tags=["me"])
+api = APIRouter(tags=["me"])
 
 
 @router.get("")
 def my_page(request: Request, site: AtSite, session: SignedIn) -> Response:
     """What the person did in each task."""
-    tasks = [
-        {"task": task, "standing": site.desk.standing(task, session.person.rater)}
-        for task, _ in site.desk.tasks()
-        if session.person.may_judge(task.name)
-    ]
+    rater = session.person.rater
+    tasks, until = [], monotonic() + PATIENCE
+    for task in _own_tasks(site, session):
+        standing = site.desk.standing(task, rater)
+        known = measured.own(site, task, rater, max(0.0, until - monotonic())) if standing.judged else None
+        tasks.append({"task": task, "standing": standing, "known": known, "waits": bool(standing.judged) and not known})
     about = site.people.about(session.person.id)
-    return pages.show(request, "me.html", session=session, tasks=tasks, about=about)
+    return pages.show(
+        request, "me.html", session=session, tasks=tasks, about=about, why=Footnotes(),
+        waiting=f"{site.prefix}/api/me/figures", ready=sum(one["known"] is not None for one in tasks),
+    )  # fmt: skip
+
+
+@api.get("/api/me/figures")
+def figures_known(site: AtSite, session: SignedIn) -> dict[str, Any]:
+    """How many of the person's tasks have figures by now, for a page that waits for them; computes nothing."""
+    rater = session.person.rater
+    keys = [measured.own_key(task.name, rater) for task in _own_tasks(site, session)]
+    return {"stamp": sum(site.figures.stamp(key) is not None for key in keys)}
 
 
 @router.get("/export")
@@ -57,3 +76,7 @@ def delete(site: AtSite, session: FormSession, sure: Annotated[str, Form(max_len
     response = RedirectResponse(f"{site.prefix}/sign-in", 303)
     response.delete_cookie(COOKIE, path=site.prefix or "/")
     return response
+
+
+def _own_tasks(site: Site, session: Session) -> list[Task]:
+    return [task for task, _ in site.desk.tasks() if session.person.may_judge(task.name)]

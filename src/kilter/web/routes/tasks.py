@@ -25,6 +25,7 @@ def task_page(request: Request, task: TaskName, site: AtSite, session: Reader) -
     return pages.show(
         request, "task.html", session=session, task=asked, open=is_open, progress=site.desk.progress(task),
         guidelines=render_guidelines(asked.guidelines),
+        waiting_flags=sum(not one.retired for one in site.desk.flags(task)),
     )  # fmt: skip
 
 

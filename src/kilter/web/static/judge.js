@@ -82,7 +82,7 @@ class Judging {
     this.#current = item;
     this.shown = { at: new Date().toISOString(), active: this.time.read(), by: {} };
     this.#form?.remove(this.keys);
-    const record = showRecord(at("record"), item, page.questions, page.texts);
+    const record = (this.record = showRecord(at("record"), item, page.questions, page.texts));
     this.#form = new Form(at("questions"), page.questions, item, record, page.texts, () => this.#changed());
     this.#form.bind(this.keys);
     for (const id of ["skip", "flag"]) at(id).hidden = false;
@@ -183,14 +183,25 @@ class Judging {
     if (answer?.right && !this.#current) this.#explain(answer);
   }
 
-  #explain({ right, explanation }) {
+  #explain({ right, explanation, known }) {
     const good = Object.values(right).every(Boolean);
     const go = make("button", { class: "main", type: "button", on: { click: () => this.#next() } }, words.go_on);
     const text = make("div", { class: "prose", html: explanation });
+    const answers = known.map((one) => make("li", { class: one.right ? "met" : "missed" },
+      known.length > 1 ? `${one.ask} ` : null, fill(one.right ? words.known_met : words.known_missed, one)));
+    for (const { place } of known) if (place !== null) this.#crown(place);
     at("record").append(make("div", { class: "card good", role: "status" },
-      make("p", {}, make("strong", {}, good ? words.training_right : words.training_wrong)), text, go));
+      make("p", {}, make("strong", {}, good ? words.training_right : words.training_wrong)),
+      answers.length ? make("ul", { class: "known" }, ...answers) : null, text, go));
     go.focus();
     go.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Show on the response itself that it is the better one. */
+  #crown(place) {
+    const card = this.record.cards[place];
+    card.classList.add("lit");
+    card.querySelector(".who").append(" ", make("span", { class: "chip" }, words.known_better));
   }
 
   /** Active milliseconds by question; what came after the last answer belongs to the question that was open. */
