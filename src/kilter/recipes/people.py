@@ -95,7 +95,7 @@ def _wait(desk: Desk, task: Task, context: Context, what: str, enough: Enough | 
         if found.judgments != seen:  # a line for every look would fill a log in days of waiting
             seen = found.judgments
             context.progress(what, found.judgments, found.wanted, {})
-            if enough is not None and enough(_said(desk, task)):
+            if enough is not None and enough(_work(desk.results(task.name))):
                 return
         if _is_done(desk, task):
             return
@@ -109,4 +109,9 @@ def _is_done(desk: Desk, task: Task) -> bool:
 
 
 def _said(desk: Desk, task: Task) -> list[Result]:
-    return [one for one in desk.results(task.name) if one.item.use == "work"]
+    """What counts: decisions of researchers in place of what they decided between."""
+    return _work(desk.answers(task.name))
+
+
+def _work(results: Sequence[Result]) -> list[Result]:
+    return [one for one in results if one.item.use == "work"]
