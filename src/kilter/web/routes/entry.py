@@ -22,7 +22,7 @@ Password = Annotated[str, Form(max_length=1000)]
 @router.get("/sign-in")
 def sign_in_page(request: Request, to: str = "/") -> Response:
     """The form."""
-    return pages.show(request, "sign_in.html", to=_inside(to), problem="")
+    return pages.show(request, "sign_in.html", to=inside(to), problem="")
 
 
 @router.post("/sign-in")
@@ -36,9 +36,9 @@ def sign_in(
     token = site.people.sign_in(name, password)
     if token is None:
         site.limits.failed(*keys)
-        return pages.show(request, "sign_in.html", 401, to=_inside(to), problem="wrong")
+        return pages.show(request, "sign_in.html", 401, to=inside(to), problem="wrong")
     site.limits.succeeded(*keys)
-    return _signed_in(site, token, _inside(to))
+    return signed_in(site, token, inside(to))
 
 
 @router.get("/join/{token}")
@@ -64,7 +64,7 @@ def join(request: Request, site: AtSite, token: Token, name: Name, password: Pas
             site.limits.failed(f"address {address(request)}")
             raise
         return pages.show(request, "join.html", 400, role=role, token=token, problem=str(error), name=name)
-    return _signed_in(site, site.people.open_session(person.id), "/")
+    return signed_in(site, site.people.open_session(person.id), "/")
 
 
 @router.get("/api/session")
@@ -82,7 +82,8 @@ def sign_out(request: Request, site: AtSite, session: FormSession) -> Response:
     return response
 
 
-def _signed_in(site: Site, token: str, to: str) -> Response:
+def signed_in(site: Site, token: str, to: str) -> Response:
+    """To a page of the site, with the cookie of a new session."""
     response = RedirectResponse(f"{site.prefix}{to}", 303)
     response.set_cookie(
         COOKIE, token, max_age=int(SESSION_DAYS * DAY), path=site.prefix or "/", httponly=True, secure=site.secure,
@@ -91,7 +92,7 @@ def _signed_in(site: Site, token: str, to: str) -> Response:
     return response
 
 
-def _inside(to: str) -> str:
+def inside(to: str) -> str:
     """A path of this site; anything else would let a link lead people elsewhere after they signed in."""
     plain = to.startswith("/") and not to.startswith("//") and "\\" not in to and to.isprintable()
     return to if plain else "/"

@@ -32,7 +32,7 @@ def invite(
     if not session.person.may("owner") and not (session.person.may("researcher") and role == "rater"):
         raise Refused(403, "Owners invite everybody, researchers invite raters.")
     token = site.people.invite(role, tasks=tasks or None, uses=uses)
-    link = f"{site.public or str(request.base_url).rstrip('/')}/join/{token}"
+    link = f"{site.address(str(request.base_url))}/join/{token}"
     return _page(request, site, session, link=link, role=role)
 
 
