@@ -55,5 +55,5 @@ def _uncertainty(scores: Tensor, index: int) -> float:
     if not scores.isfinite().all():
         raise ModelError(f"The reward model's scores of item {index} are no finite numbers; train it anew.")
     one, other = torch.triu_indices(scores.shape[1], scores.shape[1], 1)
-    p = torch.sigmoid(scores[:, one] - scores[:, other]).mean(0)
+    p = torch.sigmoid((scores[:, one] - scores[:, other]).double()).mean(0)  # float32 would call 0.9999999 sure
     return float((1 - (2 * p - 1).abs()).mean())

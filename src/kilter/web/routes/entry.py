@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from kilter.errors import DataError
 from kilter.feedback.accounts.people import DAY, SESSION_DAYS
 from kilter.web import pages
+from kilter.web.described import API, PAGES, WRONG
 from kilter.web.security import COOKIE, AtSite, FormSession, Refused, SignedIn, address
 from kilter.web.site import Site
 
-router = APIRouter(tags=["entry"])
+router = APIRouter(tags=["entry"], default_response_class=HTMLResponse, responses=PAGES)
 Token = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
 Name = Annotated[str, Form(max_length=200)]
 Password = Annotated[str, Form(max_length=1000)]
@@ -25,7 +26,7 @@ def sign_in_page(request: Request, to: str = "/") -> Response:
     return pages.show(request, "sign_in.html", to=inside(to), problem="")
 
 
-@router.post("/sign-in")
+@router.post("/sign-in", status_code=303, response_class=RedirectResponse, responses=WRONG)
 def sign_in(
     request: Request, site: AtSite, name: Name, password: Password, to: Annotated[str, Form()] = "/"
 ) -> Response:
@@ -52,7 +53,7 @@ def join_page(request: Request, site: AtSite, token: Token) -> Response:
     return pages.show(request, "join.html", role=role, token=token, problem="", name="")
 
 
-@router.post("/join/{token}")
+@router.post("/join/{token}", status_code=303, response_class=RedirectResponse)
 def join(request: Request, site: AtSite, token: Token, name: Name, password: Password) -> Response:
     """Make the account and sign in."""
     _check_guessing(request, site)
@@ -67,13 +68,13 @@ def join(request: Request, site: AtSite, token: Token, name: Name, password: Pas
     return signed_in(site, site.people.open_session(person.id), "/")
 
 
-@router.get("/api/session")
+@router.get("/api/session", response_class=JSONResponse, responses=API)
 def session_of_browser(session: SignedIn) -> dict[str, str]:
     """Who is signed in, and the word that requests must carry: for a page that was loaded before."""
     return {"person": session.person.id, "csrf": session.csrf}
 
 
-@router.post("/sign-out")
+@router.post("/sign-out", status_code=303, response_class=RedirectResponse)
 def sign_out(request: Request, site: AtSite, session: FormSession) -> Response:
     """End the session."""
     site.people.sign_out(request.cookies[COOKIE])

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Assignment, Outcome, Standing, Submission
+from kilter.web.described import API
 from kilter.web.rendering import render, render_chat, render_plain
 from kilter.web.security import AtSite, Changing, Refused, SignedIn
 from kilter.web.site import Site
@@ -18,7 +19,7 @@ from kilter.web.site import Site
 AHEAD = 4
 """Items in the rater's browser: the one on screen and three more."""
 
-router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"])
+router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"], responses=API)
 TaskName = Annotated[str, Path(max_length=60, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 Started = Annotated[str, Field(max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]

@@ -6,12 +6,13 @@ import json
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from kilter.web import pages
+from kilter.web.described import PAGES
 from kilter.web.security import COOKIE, AtSite, FormSession, Refused, SignedIn
 
-router = APIRouter(prefix="/me", tags=["me"])
+router = APIRouter(prefix="/me", tags=["me"], default_response_class=HTMLResponse, responses=PAGES)
 
 
 @router.get("")
@@ -26,7 +27,7 @@ def my_page(request: Request, site: AtSite, session: SignedIn) -> Response:
     return pages.show(request, "me.html", session=session, tasks=tasks, about=about)
 
 
-@router.get("/export")
+@router.get("/export", response_class=JSONResponse)
 def export(site: AtSite, session: SignedIn) -> Response:
     """All that identifies the person, and every judgment of theirs, as JSON."""
     own = site.desk.record.judgments(judge=session.person.rater.judge)
@@ -41,14 +42,14 @@ def export(site: AtSite, session: SignedIn) -> Response:
     return Response(json.dumps(told, indent=2, ensure_ascii=False), media_type="application/json", headers=headers)
 
 
-@router.post("/password")
+@router.post("/password", status_code=303, response_class=RedirectResponse)
 def change_password(site: AtSite, session: FormSession, password: Annotated[str, Form(max_length=1000)]) -> Response:
     """Set another password; everybody who was signed in with the old one is signed out."""
     site.people.set_password(session.person.id, password)
     return RedirectResponse(f"{site.prefix}/sign-in", 303)
 
 
-@router.post("/delete")
+@router.post("/delete", status_code=303, response_class=RedirectResponse)
 def delete(site: AtSite, session: FormSession, sure: Annotated[str, Form(max_length=20)] = "") -> Response:
     """Delete what identifies the person."""
     if sure != "yes":

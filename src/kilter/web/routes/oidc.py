@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
+from kilter.web.described import ELSEWHERE, PAGES
 from kilter.web.oidc import Provider
 from kilter.web.oidc.flows import SECONDS
 from kilter.web.routes.entry import inside, signed_in
@@ -17,11 +18,11 @@ COOKIE = "kilter_oidc"
 BEGUN = 600
 """Sign-ins that one address, which many may share, begins in a minute."""
 
-router = APIRouter(prefix="/oidc", tags=["entry"])
+router = APIRouter(prefix="/oidc", tags=["entry"], default_response_class=HTMLResponse, responses=PAGES)
 Word = Annotated[str, Query(max_length=4096)]
 
 
-@router.get("")
+@router.get("", status_code=303, response_class=RedirectResponse)
 def begin(request: Request, site: AtSite, to: Word = "/") -> Response:
     """Send the browser to the provider."""
     provider = _provider(site)
@@ -36,7 +37,7 @@ def begin(request: Request, site: AtSite, to: Word = "/") -> Response:
     return response
 
 
-@router.get("/callback")
+@router.get("/callback", status_code=303, response_class=RedirectResponse, responses=ELSEWHERE)
 def come_back(
     request: Request, site: AtSite, state: Word = "", code: Word = "", error: Word = "", iss: Word | None = None
 ) -> Response:
