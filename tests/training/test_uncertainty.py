@@ -27,8 +27,9 @@ def test_it_is_one_for_equal_responses_and_falls_with_the_margin(tiny_lm: Make) 
     model = opinion(tiny_lm(), "a")
     found = preference_uncertainty(model, [*PAIRS, Item([70], [[80, 2], [80, 2]])])
     margins = [abs(float(one[0] - one[1])) for one in reward_scores(model, PAIRS)]
-    assert found[-1] == 1.0
-    assert found[:-1] == pytest.approx([1 - abs(2 * float(torch.sigmoid(torch.tensor(one))) - 1) for one in margins], abs=1e-5)
+    assert found[-1] == pytest.approx(1.0, abs=1e-5)
+    expected = [1 - abs(2 * float(torch.sigmoid(torch.tensor(one))) - 1) for one in margins]
+    assert found[:-1] == pytest.approx(expected, abs=1e-5)
     assert sorted(range(12), key=lambda index: margins[index]) == sorted(range(12), key=lambda index: -found[index])
 
 

@@ -102,8 +102,8 @@ class People:
             DataError: the invitation does not hold any more, the name is taken or the password too short.
         """
         name = " ".join(name.split())
-        if not 1 <= len(name) <= LONGEST_NAME:
-            raise DataError(f"A name has 1 to {LONGEST_NAME} characters; it is how you sign in, and only the researchers see it.")
+        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+            raise DataError(f"A name has 1 to {LONGEST_NAME} letters, signs and spaces; it is how you sign in, and only the researchers see it.")
         hashed = hash_password(password)
         with self._record.transaction() as transaction:
             connection = transaction.connection
@@ -118,7 +118,7 @@ class People:
     def sign_in(self, name: str, password: str) -> str | None:
         """A session's token, or None when name and password do not belong together."""
         with self._record.reading() as connection:
-            row = _one(connection, people.c.name == " ".join(name.split()))
+            row = _one(connection, people.c.name == " ".join(name.replace("\x00", "").split()))
         if not is_right(None if row is None else row["password"], password) or row is None:
             return None
         return self.open_session(row["id"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
@@ -18,11 +19,37 @@ from kilter.web.site import Site
 
 AHEAD = 4
 """Items in the rater's browser: the one on screen and three more."""
+DEEPEST = 12
+"""Levels of lists and objects in answers; the deepest that a page sends has four."""
 
 router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"], responses=API)
 TaskName = Annotated[str, Path(max_length=60, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 Started = Annotated[str, Field(max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+
+
+def _kept(answers: dict[str, Any]) -> dict[str, Any]:
+    """Answers that the record can hold; no page sends others."""
+    level: list[Any] = [answers]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for values in inner for one in values]
+    if level:
+        raise ValueError("an answer is nested too deeply")
+    try:
+        json.dumps(answers, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:  # NaN, an infinite number, half of a pair of surrogates
+        raise ValueError("an answer holds what is no number or no text") from error
+    return answers
+
+
+def _text(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("a text has no NUL")
+    return text
+
+
+Answers = Annotated[dict[str, Any], Field(max_length=20), AfterValidator(_kept)]
 
 
 class _Body(BaseModel):
@@ -34,7 +61,7 @@ class Judged(_Body):
 
     assignment: Key
     key: Key
-    answers: dict[str, Any] = Field(max_length=20)
+    answers: Answers
     started: Started
     active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
 
@@ -45,7 +72,7 @@ class Aside(_Body):
     assignment: Key
     key: Key
     state: Literal["skipped", "flagged"]
-    reason: str = Field(max_length=2000)
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(_text)]
     started: Started
 
 
@@ -53,7 +80,7 @@ class Draft(_Body):
     """Answers that are not finished."""
 
     assignment: Key
-    answers: dict[str, Any] = Field(max_length=20)
+    answers: Answers
 
 
 class Back(_Body):
