@@ -33,7 +33,7 @@ def test_who_says_it_decides_how_settled_a_thing_is() -> None:
     items = comparisons(300)
     raters = [*CREW, SimulatedRater("guesser", 0.5)]
     work = on_paper(COMPARED, items, raters)
-    alone = [item for item in comparisons(2, seed=5)]
+    alone = comparisons(2, seed=5)
     work += said("better", "by-good", alone[0], {"simulated/good": 0})
     work += said("better", "by-guesser", alone[1], {"simulated/guesser": 0})
     found = task_disputes(COMPARED, work)

@@ -180,7 +180,10 @@ def test_every_route_holds_to_its_schema_and_to_the_persons_own_work(world: Worl
     strategies = [operation.as_strategy(generation_mode=mode) for mode in GenerationMode]
 
     @settings(
-        max_examples=EXAMPLES, phases=[Phase.explicit, Phase.generate], database=None, derandomize=True,
+        max_examples=EXAMPLES,
+        phases=[Phase.explicit, Phase.generate],
+        database=None,
+        derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=st.one_of(strategies), actor=st.sampled_from(ACTORS), data=st.data())

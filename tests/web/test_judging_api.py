@@ -110,9 +110,12 @@ HOSTILE = (
 
 def test_answers_that_no_page_sends_are_no_fault_and_stay_out(office: Office) -> None:
     questions = [
-        {"type": "text", "name": "words"}, {"type": "flaws", "name": "marks"}, {"type": "label", "name": "kind",
-        "labels": ["a", "b"], "several": True}, {"type": "ranking", "name": "order"}, {"type": "rating", "name": "good"},
-    ]  # fmt: skip
+        {"type": "text", "name": "words"},
+        {"type": "flaws", "name": "marks"},
+        {"type": "label", "name": "kind", "labels": ["a", "b"], "several": True},
+        {"type": "ranking", "name": "order"},
+        {"type": "rating", "name": "good"},
+    ]
     task = Task.model_validate({"name": "open", "title": "Open", "questions": questions})
     office.site.desk.add_task(task)
     office.site.desk.add_items(task, [read_item({"prompt": "w", "responses": ["x", "y"]}, "x")])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kilter.errors import ServerError, SettingsError
 from kilter.web.oidc.flows import Flow, Flows
@@ -44,7 +44,7 @@ class Tokens(BaseModel):
 
 
 class _Anything(BaseModel):
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class Provider:
         """Who has come back with this code; `issuer` is what the answer says it is from (RFC 9207).
 
         Raises:
-            Refused: the provider's answer is not to be trusted (502), or the person may not come in (403).
+            Refused: the provider does not answer, or not to be trusted (502); it refuses, or the person may not come in
+                (403).
         """
         told = self._document.authorization_response_iss_parameter_supported
         if issuer != self.settings.issuer and (told or issuer is not None):
@@ -120,7 +121,8 @@ class Provider:
             tokens = self._tokens(flow, code)
             claims = self._claims(flow, tokens)
         except ServerError as error:
-            raise Refused(502, f"{self.settings.name} did not sign you in: {error}") from error
+            status = 403 if 400 <= (error.status or 0) < 500 else 502  # a code that it does not take is no fault
+            raise Refused(status, f"{self.settings.name} did not sign you in: {error}") from error
         name = self._name(claims)
         admission = self.settings.admission(name)
         if admission is None:
@@ -181,7 +183,9 @@ def _asked(client: httpx2.Client, method: str, address: str, reply: type[Told], 
         return reply.model_validate_json(answer.content)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ServerError(f"{address} answered in a form that no provider has{f': {field}' if field else ''}") from error
+        raise ServerError(
+            f"{address} answered in a form that no provider has{f': {field}' if field else ''}"
+        ) from error
 
 
 def _reason(answer: httpx2.Response) -> str:

@@ -65,9 +65,7 @@ class OIDCSettings(Settings):
 def is_private(address: str) -> bool:
     """Whether nobody on the way can read what is sent there: https, or this machine."""
     parts = urlsplit(address)
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    )
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
 
 
 def read_oidc(file: Path) -> OIDCSettings:
