@@ -115,7 +115,7 @@ def form_session(session: SignedIn, csrf: Annotated[str, Form(max_length=64)] = 
     return session
 
 
-def require(*roles: Role) -> Callable[[Request], Session]:
+def require(*roles: Role) -> Callable[[Session], Session]:
     """A dependency that admits these roles alone."""
 
     def admitted(session: SignedIn) -> Session:
