@@ -104,8 +104,8 @@ class People:
         name = " ".join(name.split())
         if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
             raise DataError(
-                f"A name has 1 to {LONGEST_NAME} letters, signs and spaces; it is how you sign in, and only the researchers "
-                "see it."
+                f"A name has 1 to {LONGEST_NAME} letters, signs and spaces; it is how you sign in, and only the "
+                "researchers see it."
             )
         hashed = hash_password(password)
         with self._record.transaction() as transaction:
