@@ -20,6 +20,7 @@ NOTE = "<!-- Made from the code by docs/make_reference.py: change the code, then
 
 ROOMS = (
     "web",
+    "web.oidc",
     "recipes",
     "recipes.report",
     "serving",

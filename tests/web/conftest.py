@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,14 @@ class Browser(TestClient):
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    with Workspace.open(tmp_path / "ws") as opened:
+    with made_office(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def made_office(folder: Path, items: int = 8) -> Iterator[Office]:
+    """A site with a task of so many items."""
+    with Workspace.open(folder / "ws") as opened:
         site = Site(Desk(opened.record), People(opened.record))
         task = Task.model_validate(
             {
@@ -68,8 +76,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
             }
         )  # fmt: skip
         site.desk.add_task(task)
-        items = [{"prompt": f"prompt {n}", "responses": [f"good {n}", f"bad {n}"]} for n in range(8)]
-        site.desk.add_items(task, [read_item(one, "test") for one in items])
+        rows = [{"prompt": f"prompt {n}", "responses": [f"good {n}", f"bad {n}"]} for n in range(items)]
+        site.desk.add_items(task, [read_item(one, "test") for one in rows])
         found = Office(site, task)
         for role in ROLES:
             found.add(role, role)

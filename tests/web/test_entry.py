@@ -30,6 +30,7 @@ def test_a_short_password_and_a_taken_name_are_told_and_the_invitation_stays(off
     token = office.site.people.invite("rater")
     browser = office.client()
     assert "10 to 200 characters" in browser.post(f"/join/{token}", data={"name": "Ada", "password": "short"}).text
+    assert "1 to 80 letters" in browser.post(f"/join/{token}", data={"name": "A\x00da", "password": PASSWORD}).text
     assert "choose another name" in browser.post(f"/join/{token}", data={"name": "owner", "password": PASSWORD}).text
     assert browser.post(f"/join/{token}", data={"name": "Ada", "password": PASSWORD}).status_code == 303
 

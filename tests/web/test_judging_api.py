@@ -6,7 +6,7 @@ import json
 
 from conftest import Office
 
-from kilter.feedback.tasks import read_item
+from kilter.feedback.tasks import Task, read_item
 
 
 def submission(assignment: str, answer: object, key: str = "") -> dict[str, object]:
@@ -100,6 +100,63 @@ def test_every_answer_carries_the_headers(office: Office) -> None:
         headers = office.client("rater").get(path).headers
         assert "script-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+HOSTILE = (
+    "NaN", "-Infinity", "1e999", '"\\ud800"', '{"\\udfff": 1}', '"\\u0000"', "[" * 60 + "]" * 60, "[" * 900 + "]" * 900,
+    '{"a":' * 400 + "1" + "}" * 400, "1" * 5000, "[[[[NaN]]]]", "null", "[]", "{}", "true", '"\\ud83d\\ude00"',
+)  # fmt: skip
+
+
+def test_answers_that_no_page_sends_are_no_fault_and_stay_out(office: Office) -> None:
+    questions = [
+        {"type": "text", "name": "words"},
+        {"type": "flaws", "name": "marks"},
+        {"type": "label", "name": "kind", "labels": ["a", "b"], "several": True},
+        {"type": "ranking", "name": "order"},
+        {"type": "rating", "name": "good"},
+    ]
+    task = Task.model_validate({"name": "open", "title": "Open", "questions": questions})
+    office.site.desk.add_task(task)
+    office.site.desk.add_items(task, [read_item({"prompt": "w", "responses": ["x", "y"]}, "x")])
+    browser = office.client("rater")
+    [one] = browser.api("/api/tasks/open/next")["items"]
+    headers = {"X-CSRF": browser.csrf, "Content-Type": "application/json"}
+    right = {"words": '"w"', "marks": "[]", "kind": "[]", "order": "[0, 1]", "good": '{"overall": 3}'}
+    for name in right:
+        for raw in HOSTILE:
+            answers = ", ".join(f'"{key}": {raw if key == name else value}' for key, value in right.items())
+            sent = f'"assignment": "{one["assignment"]}", "answers": {{{answers}}}'
+            done = browser.post("/api/tasks/open/draft", content=f"{{{sent}}}", headers=headers)
+            assert done.status_code in (204, 400, 422), (name, raw[:20], done.text)
+            assert browser.post("/api/tasks/open/next", json={}, headers=headers).status_code == 200, (name, raw[:20])
+            rest = f'"key": "key-{name}", "started": "2026-11-23T10:00:00Z"'
+            done = browser.post("/api/tasks/open/submit", content=f"{{{sent}, {rest}}}", headers=headers)
+            assert done.status_code in (200, 400, 422), (name, raw[:20], done.text)
+    assert office.site.desk.record.verify().ok
+
+
+def test_reasons_and_words_that_no_page_sends_are_no_fault(office: Office) -> None:
+    browser = office.client("rater")
+    [one, *_] = browser.api("/api/tasks/helpful/next")["items"]
+    body = {**submission(one["assignment"], 0), "state": "skipped", "reason": "a\x00b"}
+    aside = {key: body[key] for key in ("assignment", "key", "state", "reason", "started")}
+    assert browser.post("/api/tasks/helpful/aside", json=aside, headers={"X-CSRF": browser.csrf}).status_code == 422
+    strange = browser.post("/api/tasks/helpful/next", json={}, headers=[(b"X-CSRF", b"\xe9\xff")])
+    assert strange.status_code == 403
+    assert browser.post("/sign-out", data={"csrf": "é"}).status_code == 403
+    assert browser.post("/sign-in", data={"name": "a\x00b", "password": "x"}).status_code == 401
+
+
+def test_a_request_says_how_long_it_is(office: Office) -> None:
+    browser = office.client("rater")
+    headers = {"X-CSRF": browser.csrf}
+    chunked = browser.post("/api/tasks/helpful/next", content=iter([b"{", b"}"]), headers=headers)
+    assert chunked.status_code == 411
+    long = browser.post("/api/tasks/helpful/next", content=b" " * (2 << 20) + b"{}", headers=headers)
+    assert long.status_code == 413
+    odd = browser.post("/api/tasks/helpful/next", json={}, headers={**headers, "Content-Length": "many"})
+    assert odd.status_code == 411
 
 
 def test_nonsense_is_told_in_words(office: Office) -> None:

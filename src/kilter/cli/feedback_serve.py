@@ -16,6 +16,7 @@ from kilter.errors import SettingsError
 if TYPE_CHECKING:
     from kilter.feedback.tasks import Task
     from kilter.feedback.work import Desk
+    from kilter.web.oidc import Provider
 
 
 def serve(
@@ -28,6 +29,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is reached by others.")] = "127.0.0.1",
     public: Annotated[
         str | None, typer.Option(metavar="URL", help="Where people reach it behind a reverse proxy, path included.")
+    ] = None,
+    oidc: Annotated[
+        Path | None, typer.Option("--oidc", metavar="FILE.yaml", help="Let people sign in with an account elsewhere.")
     ] = None,
 ) -> None:
     """Let people judge in their browsers: opens the tasks and prints the address; Ctrl-C ends.
@@ -42,15 +46,18 @@ def serve(
     from kilter.serving.running import run
     from kilter.web import Site, create_app
 
+    provider = None if oidc is None else _provider(oidc)
     with Workspace.open(workspace, database) as opened:
         desk, people = Desk(opened.record), People(opened.record)
         for file in tasks or []:
             _add(desk, file)
-        site = Site(desk, people, public)
+        site = Site(desk, people, public, oidc=provider)
 
         def ready(address: str) -> None:
-            typer.echo(f"Judge at {public or address}/ ; Ctrl-C ends.")
-            link = owner_link(site.people, public or address)
+            typer.echo(f"Judge at {site.address(address)}/ ; Ctrl-C ends.")
+            if provider is not None:
+                typer.echo(f"{provider.settings.name} must know this address: {site.address(address)}/oidc/callback")
+            link = owner_link(site.people, site.address(address))
             if link is not None:
                 typer.echo(f"You own this workspace: open {link} once, within a day.")
 
@@ -75,6 +82,13 @@ def _add(desk: Desk, file: Path) -> None:
     new = add_task(desk, task)
     progress = desk.progress(task.name)
     typer.echo(f"{task.name}: {progress.items} items ({new} new), {progress.judgments} of {progress.wanted} judgments.")
+
+
+def _provider(file: Path) -> Provider:
+    from kilter.web.oidc import Provider, read_oidc, read_secret
+
+    settings = read_oidc(file)
+    return Provider.discover(settings, read_secret(settings, file.parent))
 
 
 def _check_public(public: str | None, host: str) -> None:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from kilter.errors import ModelError
 from kilter.models import processes
-from kilter.models.language_model import LanguageModel
+from kilter.models.language_model import LanguageModel, load
 from kilter.models.pack import Packed
-from kilter.models.scalar import PROCESS_FILE, ScalarModel
+from kilter.models.scalar import HEAD_FILE, PROCESS_FILE, ScalarModel
 
 FILE = "ensemble.json"
 Combine = Literal["mean", "worst", "penalized"]
@@ -111,6 +111,22 @@ def load_reward_model(lm: LanguageModel, folder: Path, name: str = "reward") -> 
             f"The members of {folder} are whole models, which cannot share one trunk. Train ensembles with lora."
         )
     return RewardEnsemble(loaded, combine, penalty)
+
+
+def open_reward_model(folder: Path) -> RewardModel:
+    """Load a saved reward model or an ensemble of them with the trunk it was trained on.
+
+    Raises:
+        ModelError: the folder holds no reward model, or its trunk is not on this machine.
+    """
+    if not any((folder / name).exists() for name in (FILE, HEAD_FILE)):
+        inside = folder / "model"
+        hint = f"did you mean {inside}?" if inside.is_dir() else "train one with 'kilter train reward'."
+        raise ModelError(f"{folder} holds no reward model (no {HEAD_FILE}); {hint}")
+    first = folder / "member-1" if (folder / FILE).exists() else folder
+    config = first / "adapter_config.json"
+    named = json.loads(config.read_text())["base_model_name_or_path"] if config.exists() else first
+    return load_reward_model(load(named), folder)
 
 
 def disagreement(model: RewardModel, packed: Packed) -> tuple[Tensor, Tensor | None]:

@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from kilter.testbeds.case import Case, Flaw
 
-__all__ = ["Case", "Flaw", "instructions", "plain_text"]
+__all__ = ["Case", "Flaw"]

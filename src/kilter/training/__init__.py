@@ -26,6 +26,7 @@ from kilter.training.reward import RewardSettings, pair_margins, reward_scores, 
 from kilter.training.rewards import RewardFunction, Weighted
 from kilter.training.settings import LoraSettings
 from kilter.training.sft import SFTSettings, mean_loss, train_sft
+from kilter.training.uncertainty import preference_uncertainty
 
 __all__ = [
     "BestOfNSettings",
@@ -53,6 +54,7 @@ __all__ = [
     "make_models",
     "mean_loss",
     "pair_margins",
+    "preference_uncertainty",
     "reward_scores",
     "stepped",
     "train_best_of_n",

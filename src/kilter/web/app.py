@@ -29,6 +29,10 @@ def create_app(site: Site) -> FastAPI:
     _add_errors(app)
     for router in ROUTERS:
         app.include_router(router)
+    if site.oidc is not None:
+        from kilter.web.routes import oidc
+
+        app.include_router(oidc.router)
     if site.prefix:
         app.add_middleware(_UnderPrefix, prefix=site.prefix)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -6,7 +6,8 @@ import hmac
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Form, Request, Response
+from fastapi import Depends, FastAPI, Form, Header, Request, Response, Security
+from fastapi.security import APIKeyCookie
 from starlette.responses import JSONResponse
 
 from kilter.errors import KilterError
@@ -14,6 +15,7 @@ from kilter.feedback.accounts import Role, Session
 from kilter.web.site import Site
 
 COOKIE = "kilter_session"
+SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="Who is signed in.")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -64,7 +66,10 @@ def _refusal(request: Request, site: Site) -> Response | None:
     if not admitted or (cookie and not site.limits.admits(f"session {cookie}", ONES)):
         return JSONResponse({"error": "Too many requests; wait a minute."}, 429, {"Retry-After": "60"})
     if request.method not in ("GET", "HEAD"):
-        if int(request.headers.get("content-length") or 0) > MOST_BYTES:
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdecimal():  # browsers always say how long
+            return JSONResponse({"error": "A request must say how long it is."}, 411)
+        if int(length) > MOST_BYTES:
             return JSONResponse({"error": f"A request may have {MOST_BYTES >> 20} MiB."}, 413)
         origin = request.headers.get("origin")
         if origin not in (None, "null") and not site.is_own(origin, request.headers.get("host")):
@@ -85,35 +90,35 @@ def site_of(request: Request) -> Site:
     return site
 
 
-def session_of(request: Request) -> Session:
+def session_of(request: Request, token: Annotated[str | None, Security(SESSION)]) -> Session:
     """Who is signed in; raises `NotSignedIn`."""
-    session = site_of(request).people.session(request.cookies.get(COOKIE))
+    session = site_of(request).people.session(token)
     if session is None:
         raise NotSignedIn
     return session
 
 
-def checked_session(request: Request) -> Session:
+SignedIn = Annotated[Session, Depends(session_of)]
+
+
+def checked_session(session: SignedIn, x_csrf: Annotated[str, Header(max_length=64)] = "") -> Session:
     """As `session_of`, for requests that change something: they must carry the session's word."""
-    session = session_of(request)
-    if not hmac.compare_digest(request.headers.get("x-csrf", ""), session.csrf):
+    if not hmac.compare_digest(x_csrf.encode(), session.csrf.encode()):
         raise Refused(403, "This page is out of date; reload it. Nothing is lost.")
     return session
 
 
-def form_session(request: Request, csrf: Annotated[str, Form(max_length=64)] = "") -> Session:
+def form_session(session: SignedIn, csrf: Annotated[str, Form(max_length=64)] = "") -> Session:
     """As `checked_session`, for plain forms."""
-    session = session_of(request)
-    if not hmac.compare_digest(csrf, session.csrf):
+    if not hmac.compare_digest(csrf.encode(), session.csrf.encode()):
         raise Refused(403, "This page is out of date; go back, reload it and try again.")
     return session
 
 
-def require(*roles: Role) -> Callable[[Request], Session]:
+def require(*roles: Role) -> Callable[[Session], Session]:
     """A dependency that admits these roles alone."""
 
-    def admitted(request: Request) -> Session:
-        session = session_of(request)
+    def admitted(session: SignedIn) -> Session:
         if not session.person.may(*roles):
             raise Refused(403, f"This is for the {' and the '.join(roles)} of this workspace.")
         return session
@@ -121,7 +126,6 @@ def require(*roles: Role) -> Callable[[Request], Session]:
     return admitted
 
 
-SignedIn = Annotated[Session, Depends(session_of)]
 Changing = Annotated[Session, Depends(checked_session)]
 FormSession = Annotated[Session, Depends(form_session)]
 AtSite = Annotated[Site, Depends(site_of)]

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
@@ -27,6 +28,7 @@ Role = Literal["owner", "researcher", "rater", "auditor"]
 ROLES: tuple[Role, ...] = get_args(Role)
 SESSION_DAYS = 14
 DAY = 24 * 3600.0
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,11 @@ class People:
             DataError: the invitation does not hold any more, the name is taken or the password too short.
         """
         name = " ".join(name.split())
-        if not 1 <= len(name) <= 80:
-            raise DataError("A name has 1 to 80 characters; it is how you sign in, and only the researchers see it.")
+        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+            raise DataError(
+                f"A name has 1 to {LONGEST_NAME} letters, signs and spaces; it is how you sign in, and only the "
+                "researchers see it."
+            )
         hashed = hash_password(password)
         with self._record.transaction() as transaction:
             connection = transaction.connection
@@ -116,10 +121,25 @@ class People:
     def sign_in(self, name: str, password: str) -> str | None:
         """A session's token, or None when name and password do not belong together."""
         with self._record.reading() as connection:
-            row = _one(connection, people.c.name == " ".join(name.split()))
+            row = _one(connection, people.c.name == " ".join(name.replace("\x00", "").split()))
         if not is_right(None if row is None else row["password"], password) or row is None:
             return None
         return self.open_session(row["id"])
+
+    def enter(self, subject: str, name: str, role: Role, tasks: Sequence[str] | None = None) -> str:
+        """Sign in somebody whom an OpenID provider has named; the session's token.
+
+        `subject` is the provider and its own name for them. Who comes for the first time gets an account with this name
+        (numbered where it is taken: nobody becomes somebody else), role and tasks; later those on the page hold.
+        """
+        with self._record.transaction() as transaction:
+            connection = transaction.connection
+            row = _one(connection, people.c.subject == subject)
+            if row is None:
+                kept = None if tasks is None else json.dumps(list(tasks))
+                added = _add(connection, _free_name(connection, name), role, kept, None, self._now(), subject)
+            person = added.id if row is None else row["id"]
+        return self.open_session(person)
 
     def open_session(self, person: str) -> str:
         """Sign a person in who has shown who they are; the session's token."""
@@ -175,9 +195,16 @@ class People:
             transaction.connection.execute(delete(sessions).where(sessions.c.person == person))
 
     def set_password(self, person: str, password: str) -> None:
-        """Change a password, and end the person's sessions."""
+        """Change a password, and end the person's sessions.
+
+        Raises:
+            DataError: it is too short, or the person signs in with an account elsewhere.
+        """
         hashed = hash_password(password)
         with self._record.transaction() as transaction:
+            row = _one(transaction.connection, people.c.id == person)
+            if row is not None and row["subject"] is not None:
+                raise DataError("You sign in with an account elsewhere; its password is changed there.")
             transaction.connection.execute(update(people).where(people.c.id == person).values(password=hashed))
             transaction.connection.execute(delete(sessions).where(sessions.c.person == person))
 
@@ -203,10 +230,13 @@ class People:
             transaction.connection.execute(delete(sessions).where(sessions.c.person == person))
 
 
-def _add(connection: Connection, name: str, role: Role, tasks: str | None, password: str | None, now: float) -> Person:
+def _add(
+    connection: Connection, name: str, role: Role, tasks: str | None, password: str | None, now: float,
+    subject: str | None = None,
+) -> Person:  # fmt: skip
     row = {
         "id": secrets.token_hex(16), "alias": secrets.token_hex(4), "role": role, "name": name, "password": password,
-        "subject": None, "tasks": tasks, "created": now,
+        "subject": subject, "tasks": tasks, "created": now,
     }  # fmt: skip
     try:
         connection.execute(insert(people), row)
@@ -215,6 +245,13 @@ def _add(connection: Connection, name: str, role: Role, tasks: str | None, passw
     found = _one(connection, people.c.id == row["id"])
     assert found is not None
     return _person(found)
+
+
+def _free_name(connection: Connection, name: str) -> str:
+    """The name, or the name with the first number that makes it nobody's."""
+    wanted = " ".join(name.split())[:LONGEST_NAME]
+    numbered = (f"{wanted} ({number})" for number in count(2))
+    return next(one for one in chain([wanted], numbered) if _one(connection, people.c.name == one) is None)
 
 
 def _invitation(connection: Connection, token: str, now: float) -> RowMapping | None:

@@ -8,6 +8,7 @@ from kilter.feedback.quality.agreement import AspectAgreement, TaskAgreement, ta
 from kilter.feedback.quality.aspects import Aspect, aspects
 from kilter.feedback.quality.basis import Basis
 from kilter.feedback.quality.disagreements import Disagreement, TaskDisagreements, task_disagreements
+from kilter.feedback.quality.disputes import TaskDisputes, task_disputes
 from kilter.feedback.quality.own import OwnQuality, own_quality
 from kilter.feedback.quality.pace import Pace
 from kilter.feedback.quality.passages import Passage
@@ -31,6 +32,7 @@ __all__ = [
     "TaskAggregate",
     "TaskAgreement",
     "TaskDisagreements",
+    "TaskDisputes",
     "TaskRaters",
     "Verdict",
     "aspects",
@@ -39,5 +41,6 @@ __all__ = [
     "task_aggregate",
     "task_agreement",
     "task_disagreements",
+    "task_disputes",
     "task_raters",
 ]

@@ -114,7 +114,7 @@ def _scores(task: Task, work: Sequence[Result]) -> dict[tuple[str, str], float]:
         for one in aspect.said:
             given.setdefault(one.thing, []).append(one.value)
         for (artifact, _), values in given.items():
-            pairs = [_distance(aspect, one, other) for one, other in combinations(values, 2)]
+            pairs = [distance(aspect, one, other) for one, other in combinations(values, 2)]
             if pairs:
                 apart.setdefault((aspect.question, artifact), []).append(sum(pairs) / len(pairs))
     return {key: sum(means) / len(means) for key, means in apart.items()} | _passages(task, work)
@@ -128,7 +128,8 @@ def _compared(task: Task, work: Sequence[Result]) -> list[Aspect]:
     return [one for one in found if one.question not in marked and not (one.main and one.question in told)]
 
 
-def _distance(aspect: Aspect, one: Any, other: Any) -> float:
+def distance(aspect: Aspect, one: Any, other: Any) -> float:
+    """How far two answers are apart, from 0 to 1: equal or not for names, else the share of the scale."""
     if aspect.level == "nominal":
         return float(one != other)
     low, high = aspect.scale or (-1.0, 1.0)  # steps and pairs of rankings go from -1 to 1

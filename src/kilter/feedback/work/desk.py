@@ -134,11 +134,21 @@ class Desk:
             return _is_open(connection, name)
 
     def prioritize(self, task: str, priorities: Mapping[str, float]) -> None:
-        """Set the priority of items, by the ids of their artifacts; higher ones come first."""
+        """Set the priority of items, by the ids of their artifacts; higher ones come first.
+
+        In a task whose order is "disputed" an item's next judgment that differs from another sets it anew.
+        """
         with self.record.transaction() as transaction:
             for artifact, priority in priorities.items():
                 here = (items.c.task == task) & (items.c.artifact == artifact)
                 transaction.connection.execute(update(items).where(here).values(priority=priority))
+
+    def waiting(self, task: str) -> dict[str, TaskItem]:
+        """The work items that more raters are to judge, by the ids of their artifacts, in the order they came in."""
+        more = (items.c.task == task) & (items.c.use == "work") & (items.c.taken < items.c.wanted)
+        query = select(items.c.artifact, items.c.content).where(more).order_by(items.c.number)
+        with self.record.reading() as connection:
+            return {key: TaskItem.from_json(json.loads(content)) for key, content in connection.execute(query)}
 
     def progress(self, task: str) -> Progress:
         """How far a task is."""

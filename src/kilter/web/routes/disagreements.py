@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Path, Query, Request, Response
-from fastapi.responses import RedirectResponse
-from pydantic import Field
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from pydantic import AfterValidator, Field
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Question, Task, TaskItem, placed
 from kilter.feedback.work import Result, Submission, deal
 from kilter.web import measured, pages
+from kilter.web.described import API, PAGES
 from kilter.web.rendering import render_item
-from kilter.web.routes.judging import Body, Key, Started, TaskName
+from kilter.web.routes.judging import Answers, Body, Key, Started, TaskName, no_nul
 from kilter.web.routes.tasks import Reader
 from kilter.web.security import AtSite, Changing, FormSession, Refused
 from kilter.web.site import Site
@@ -23,9 +24,9 @@ from kilter.web.words import in_words
 
 ON_A_PAGE = 10
 
-router = APIRouter(tags=["disagreements"])
+router = APIRouter(tags=["disagreements"], default_response_class=HTMLResponse, responses=PAGES)
 ArtifactId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-Reason = Annotated[str, Form(max_length=2000)]
+Reason = Annotated[str, Form(max_length=2000), AfterValidator(no_nul)]
 
 
 class Decided(Body):
@@ -33,7 +34,7 @@ class Decided(Body):
 
     artifact: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     key: Key
-    answers: dict[str, Any] = Field(max_length=20)
+    answers: Answers
     started: Started
     active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
 
@@ -63,7 +64,7 @@ def disagreements_page(
     )  # fmt: skip
 
 
-@router.post("/api/tasks/{task}/adjudicate")
+@router.post("/api/tasks/{task}/adjudicate", response_class=JSONResponse, responses=API)
 def adjudicate(task: TaskName, body: Decided, site: AtSite, session: Changing) -> dict[str, dict[str, str]]:
     """Take the deciding answers; what was decided, in words."""
     _require_researcher(session)
@@ -75,7 +76,7 @@ def adjudicate(task: TaskName, body: Decided, site: AtSite, session: Changing) -
     return {"decided": {one.question: view.said(one) for one in found}}
 
 
-@router.post("/tasks/{task}/flags/{artifact}")
+@router.post("/tasks/{task}/flags/{artifact}", status_code=303, response_class=RedirectResponse)
 def rule(
     task: TaskName, artifact: ArtifactId, site: AtSite, session: FormSession,
     ruling: Annotated[Literal["returned", "retired"], Form()], reason: Reason = "",

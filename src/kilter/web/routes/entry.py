@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from kilter.errors import DataError
 from kilter.feedback.accounts.people import DAY, SESSION_DAYS
 from kilter.web import pages
+from kilter.web.described import API, PAGES, WRONG
 from kilter.web.security import COOKIE, AtSite, FormSession, Refused, SignedIn, address
 from kilter.web.site import Site
 
-router = APIRouter(tags=["entry"])
+router = APIRouter(tags=["entry"], default_response_class=HTMLResponse, responses=PAGES)
 Token = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
 Name = Annotated[str, Form(max_length=200)]
 Password = Annotated[str, Form(max_length=1000)]
@@ -22,10 +23,10 @@ Password = Annotated[str, Form(max_length=1000)]
 @router.get("/sign-in")
 def sign_in_page(request: Request, to: str = "/") -> Response:
     """The form."""
-    return pages.show(request, "sign_in.html", to=_inside(to), problem="")
+    return pages.show(request, "sign_in.html", to=inside(to), problem="")
 
 
-@router.post("/sign-in")
+@router.post("/sign-in", status_code=303, response_class=RedirectResponse, responses=WRONG)
 def sign_in(
     request: Request, site: AtSite, name: Name, password: Password, to: Annotated[str, Form()] = "/"
 ) -> Response:
@@ -36,9 +37,9 @@ def sign_in(
     token = site.people.sign_in(name, password)
     if token is None:
         site.limits.failed(*keys)
-        return pages.show(request, "sign_in.html", 401, to=_inside(to), problem="wrong")
+        return pages.show(request, "sign_in.html", 401, to=inside(to), problem="wrong")
     site.limits.succeeded(*keys)
-    return _signed_in(site, token, _inside(to))
+    return signed_in(site, token, inside(to))
 
 
 @router.get("/join/{token}")
@@ -52,7 +53,7 @@ def join_page(request: Request, site: AtSite, token: Token) -> Response:
     return pages.show(request, "join.html", role=role, token=token, problem="", name="")
 
 
-@router.post("/join/{token}")
+@router.post("/join/{token}", status_code=303, response_class=RedirectResponse)
 def join(request: Request, site: AtSite, token: Token, name: Name, password: Password) -> Response:
     """Make the account and sign in."""
     _check_guessing(request, site)
@@ -64,16 +65,16 @@ def join(request: Request, site: AtSite, token: Token, name: Name, password: Pas
             site.limits.failed(f"address {address(request)}")
             raise
         return pages.show(request, "join.html", 400, role=role, token=token, problem=str(error), name=name)
-    return _signed_in(site, site.people.open_session(person.id), "/")
+    return signed_in(site, site.people.open_session(person.id), "/")
 
 
-@router.get("/api/session")
+@router.get("/api/session", response_class=JSONResponse, responses=API)
 def session_of_browser(session: SignedIn) -> dict[str, str]:
     """Who is signed in, and the word that requests must carry: for a page that was loaded before."""
     return {"person": session.person.id, "csrf": session.csrf}
 
 
-@router.post("/sign-out")
+@router.post("/sign-out", status_code=303, response_class=RedirectResponse)
 def sign_out(request: Request, site: AtSite, session: FormSession) -> Response:
     """End the session."""
     site.people.sign_out(request.cookies[COOKIE])
@@ -82,7 +83,8 @@ def sign_out(request: Request, site: AtSite, session: FormSession) -> Response:
     return response
 
 
-def _signed_in(site: Site, token: str, to: str) -> Response:
+def signed_in(site: Site, token: str, to: str) -> Response:
+    """To a page of the site, with the cookie of a new session."""
     response = RedirectResponse(f"{site.prefix}{to}", 303)
     response.set_cookie(
         COOKIE, token, max_age=int(SESSION_DAYS * DAY), path=site.prefix or "/", httponly=True, secure=site.secure,
@@ -91,7 +93,7 @@ def _signed_in(site: Site, token: str, to: str) -> Response:
     return response
 
 
-def _inside(to: str) -> str:
+def inside(to: str) -> str:
     """A path of this site; anything else would let a link lead people elsewhere after they signed in."""
     plain = to.startswith("/") and not to.startswith("//") and "\\" not in to and to.isprintable()
     return to if plain else "/"

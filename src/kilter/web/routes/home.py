@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from kilter.web import pages
+from kilter.web.described import PAGES
 from kilter.web.rendering import render_guidelines
 from kilter.web.routes.judging import TaskName, open_task
 from kilter.web.security import AtSite, SignedIn
 
-router = APIRouter(tags=["pages"])
+router = APIRouter(tags=["pages"], default_response_class=HTMLResponse, responses=PAGES)
 
 
 @router.get("/")

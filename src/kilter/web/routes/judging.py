@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Assignment, Outcome, Standing, Submission
+from kilter.web.described import API
 from kilter.web.rendering import render, render_item
 from kilter.web.security import AtSite, Changing, Refused, SignedIn
 from kilter.web.site import Site
@@ -18,11 +20,38 @@ from kilter.web.words import in_words
 
 AHEAD = 4
 """Items in the rater's browser: the one on screen and three more."""
+DEEPEST = 12
+"""Levels of lists and objects in answers; the deepest that a page sends has four."""
 
-router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"])
+router = APIRouter(prefix="/api/tasks/{task}", tags=["judging"], responses=API)
 TaskName = Annotated[str, Path(max_length=60, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 Started = Annotated[str, Field(max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+
+
+def _kept(answers: dict[str, Any]) -> dict[str, Any]:
+    """Answers that the record can hold; no page sends others."""
+    level: list[Any] = [answers]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for values in inner for one in values]
+    if level:
+        raise ValueError("an answer is nested too deeply")
+    try:
+        json.dumps(answers, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:  # NaN, an infinite number, half of a pair of surrogates
+        raise ValueError("an answer holds what is no number or no text") from error
+    return answers
+
+
+def no_nul(text: str) -> str:
+    """Refuse what PostgreSQL cannot hold."""
+    if "\x00" in text:
+        raise ValueError("a text has no NUL")
+    return text
+
+
+Answers = Annotated[dict[str, Any], Field(max_length=20), AfterValidator(_kept)]
 
 
 class Body(BaseModel):
@@ -36,7 +65,7 @@ class Judged(Body):
 
     assignment: Key
     key: Key
-    answers: dict[str, Any] = Field(max_length=20)
+    answers: Answers
     started: Started
     active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
 
@@ -47,7 +76,7 @@ class Aside(Body):
     assignment: Key
     key: Key
     state: Literal["skipped", "flagged"]
-    reason: str = Field(max_length=2000)
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)]
     started: Started
 
 
@@ -55,7 +84,7 @@ class Draft(Body):
     """Answers that are not finished."""
 
     assignment: Key
-    answers: dict[str, Any] = Field(max_length=20)
+    answers: Answers
 
 
 class Back(Body):

@@ -7,18 +7,19 @@ from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.web import measured, pages
+from kilter.web.described import API, PAGES
 from kilter.web.figures import PATIENCE
 from kilter.web.footnotes import Footnotes
 from kilter.web.security import COOKIE, AtSite, FormSession, Refused, SignedIn
 from kilter.web.site import Site
 
-router = APIRouter(prefix="/me", tags=["me"])
-api = APIRouter(tags=["me"])
+router = APIRouter(prefix="/me", tags=["me"], default_response_class=HTMLResponse, responses=PAGES)
+api = APIRouter(tags=["me"], responses=API)
 
 
 @router.get("")
@@ -45,7 +46,7 @@ def figures_known(site: AtSite, session: SignedIn) -> dict[str, Any]:
     return {"stamp": sum(site.figures.stamp(key) is not None for key in keys)}
 
 
-@router.get("/export")
+@router.get("/export", response_class=JSONResponse)
 def export(site: AtSite, session: SignedIn) -> Response:
     """All that identifies the person, and every judgment of theirs, as JSON."""
     own = site.desk.record.judgments(judge=session.person.rater.judge)
@@ -60,14 +61,14 @@ def export(site: AtSite, session: SignedIn) -> Response:
     return Response(json.dumps(told, indent=2, ensure_ascii=False), media_type="application/json", headers=headers)
 
 
-@router.post("/password")
+@router.post("/password", status_code=303, response_class=RedirectResponse)
 def change_password(site: AtSite, session: FormSession, password: Annotated[str, Form(max_length=1000)]) -> Response:
     """Set another password; everybody who was signed in with the old one is signed out."""
     site.people.set_password(session.person.id, password)
     return RedirectResponse(f"{site.prefix}/sign-in", 303)
 
 
-@router.post("/delete")
+@router.post("/delete", status_code=303, response_class=RedirectResponse)
 def delete(site: AtSite, session: FormSession, sure: Annotated[str, Form(max_length=20)] = "") -> Response:
     """Delete what identifies the person."""
     if sure != "yes":

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from kilter.feedback.accounts import ROLES, Role, Session
 from kilter.web import pages
+from kilter.web.described import PAGES
 from kilter.web.security import AtSite, FormSession, Refused, require
 
-router = APIRouter(prefix="/people", tags=["people"])
+router = APIRouter(prefix="/people", tags=["people"], default_response_class=HTMLResponse, responses=PAGES)
 Researcher = Annotated[Session, Depends(require("researcher"))]
 PersonId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 TaskNames = Annotated[list[str] | None, Form(max_length=200)]
@@ -32,11 +33,11 @@ def invite(
     if not session.person.may("owner") and not (session.person.may("researcher") and role == "rater"):
         raise Refused(403, "Owners invite everybody, researchers invite raters.")
     token = site.people.invite(role, tasks=tasks or None, uses=uses)
-    link = f"{site.public or str(request.base_url).rstrip('/')}/join/{token}"
+    link = f"{site.address(str(request.base_url))}/join/{token}"
     return _page(request, site, session, link=link, role=role)
 
 
-@router.post("/{person}/change")
+@router.post("/{person}/change", status_code=303, response_class=RedirectResponse)
 def change(
     site: AtSite, session: FormSession, person: PersonId, role: Annotated[Role, Form()], tasks: TaskNames = None
 ) -> Response:
@@ -46,7 +47,7 @@ def change(
     return RedirectResponse(f"{site.prefix}/people", 303)
 
 
-@router.post("/{person}/remove")
+@router.post("/{person}/remove", status_code=303, response_class=RedirectResponse)
 def remove(site: AtSite, session: FormSession, person: PersonId) -> Response:
     """Delete an account."""
     _require_owner(session)

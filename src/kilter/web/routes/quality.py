@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Stamp
 from kilter.web import measured, pages
+from kilter.web.described import API, PAGES
 from kilter.web.footnotes import Footnotes
 from kilter.web.routes.judging import TaskName
 from kilter.web.routes.tasks import Reader
@@ -17,7 +19,7 @@ from kilter.web.security import AtSite
 from kilter.web.site import Site
 from kilter.web.words import value_in_words
 
-router = APIRouter(tags=["quality"])
+router = APIRouter(tags=["quality"], default_response_class=HTMLResponse, responses=PAGES)
 Judge = Annotated[str, Path(max_length=200)]
 
 
@@ -49,7 +51,7 @@ def rater_page(request: Request, task: TaskName, judge: Judge, site: AtSite, ses
     )  # fmt: skip
 
 
-@router.get("/api/tasks/{task}/figures")
+@router.get("/api/tasks/{task}/figures", response_class=JSONResponse, responses=API)
 def figures_known(
     task: TaskName, site: AtSite, session: Reader, of: Literal["quality", "disagreements"] = "quality"
 ) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from kilter.feedback.accounts import Session
 from kilter.web import pages
+from kilter.web.described import PAGES
 from kilter.web.rendering import render_guidelines
 from kilter.web.routes.judging import TaskName
 from kilter.web.security import AtSite, FormSession, Refused, require
 
-router = APIRouter(prefix="/tasks/{task}", tags=["tasks"])
+router = APIRouter(prefix="/tasks/{task}", tags=["tasks"], default_response_class=HTMLResponse, responses=PAGES)
 Reader = Annotated[Session, Depends(require("researcher", "auditor"))]
 
 
@@ -29,7 +30,7 @@ def task_page(request: Request, task: TaskName, site: AtSite, session: Reader) -
     )  # fmt: skip
 
 
-@router.post("/open")
+@router.post("/open", status_code=303, response_class=RedirectResponse)
 def set_open(task: TaskName, site: AtSite, session: FormSession, value: Annotated[bool, Form()]) -> Response:
     """Open or close the task."""
     if not session.person.may("researcher"):
