@@ -247,6 +247,20 @@ def test_a_finished_run_gives_its_result_without_training(
     )
 
 
+def test_a_reward_model_that_was_trained_whole_brings_its_trunk(tiny_lm: Make, tmp_path: Path) -> None:
+    """Its head on anybody else's trunk would give scores of nothing."""
+    lm, items = tiny_lm(), comparisons(16)
+    model, _ = train_reward(lm, items, RewardSettings(**{**FAST, "lora": None, "lr": 1e-3}), tmp_path)
+    inputs = [one.item for one in items]
+    expected = reward_scores(model, inputs)
+    other = tiny_lm()
+    loaded = ScalarModel.load(other, tmp_path / "model", "reward")
+    assert loaded.lm is not other
+    for ours, theirs in zip(reward_scores(loaded, inputs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert ScalarModel.load(loaded.lm, tmp_path / "model", "reward").lm is loaded.lm
+
+
 def test_reading_more_layers_than_there_are_is_refused(tiny_lm: Make, tmp_path: Path) -> None:
     with pytest.raises(KilterError, match="layers"):
         train_reward(tiny_lm(), comparisons(8), RewardSettings(**FAST, layers=3), tmp_path)

@@ -16,6 +16,7 @@ from kilter.errors import ModelError, SettingsError
 from kilter.models import processes
 from kilter.models.flops import forward_flops, train_flops
 from kilter.models.language_model import LanguageModel
+from kilter.models.language_model import load as load_model
 from kilter.models.lora import layer_number
 from kilter.models.pack import Packed
 
@@ -132,12 +133,13 @@ class ScalarModel:
 
     @staticmethod
     def load(lm: LanguageModel, folder: Path, name: str) -> ScalarModel:
-        """Load a saved scalar model onto `lm`, its adapter under `name`.
+        """Load a saved scalar model onto `lm`, its adapter under `name`; one that was trained whole has its own trunk.
 
         Raises:
             ModelError: the folder holds no scalar model, or one of another trunk.
         """
         head, described = _read(folder)
+        lm = _own_trunk(folder, lm)
         if head.shape != (lm.hidden_size,):
             raise ModelError(
                 f"The head in {folder} reads {head.numel()} features, {lm.name} has {lm.hidden_size}: "
@@ -161,6 +163,14 @@ class ScalarModel:
         head, described = _read(folder)
         self.head.data.copy_(head)
         self.mean, self.std = described["mean"], described["std"]
+
+
+def _own_trunk(folder: Path, lm: LanguageModel) -> LanguageModel:
+    """The model saved with a head that was trained together with every weight; else the one that is there."""
+    saved_whole = (folder / "config.json").exists() and not (folder / "adapter_config.json").exists()
+    if not saved_whole or lm.path.resolve() == folder.resolve():
+        return lm
+    return load_model(folder, dtype="bfloat16" if lm.dtype == torch.bfloat16 else "float32")
 
 
 def _read(folder: Path) -> tuple[Tensor, dict[str, Any]]:
