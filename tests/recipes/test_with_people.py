@@ -34,9 +34,13 @@ TINY = [
 ]  # fmt: skip
 
 
+def liked(text: str) -> tuple[int, str]:
+    """How a rater who likes words orders two texts; of the same length, one is still the better."""
+    return len(text), text
+
+
 def longer(prompt: str, responses: tuple[str, ...]) -> int:
-    """A rater who likes words."""
-    return max(range(len(responses)), key=lambda place: len(responses[place]))
+    return max(range(len(responses)), key=lambda place: liked(responses[place]))
 
 
 class Run:
@@ -167,7 +171,7 @@ def test_the_model_learned_from_what_the_person_said(story: Story) -> None:
     assert len(compared) == 13
     for row in compared:
         ((better, worse),) = row.pairs or [(0, 0)]
-        assert len(row.responses[better].text) >= len(row.responses[worse].text)
+        assert liked(row.responses[better].text) >= liked(row.responses[worse].text)
         assert row.responses[0].tokens
     with story.opened() as workspace:
         shaping = workspace.record.judgments_that_shaped(story.result("dpo")["artifacts"]["model"])
@@ -182,7 +186,7 @@ def test_the_check_counts_what_the_person_said(story: Story) -> None:
     lines = read_dicts(story.step("check") / "check.jsonl")
     assert len(lines) == 14
     assert len(said) == won["judged"] >= 10, "the tiny models differ too seldom for this test"
-    assert won["wins"] == sum(len(line["after"]["text"]) > len(line["before"]["text"]) for line in asked(story))
+    assert won["wins"] == sum(liked(line["after"]["text"]) > liked(line["before"]["text"]) for line in asked(story))
     rate = story.summary["people_win_rate"]
     assert rate["n"] == 14
     assert rate["value"] == pytest.approx((won["wins"] + 0.5 * (won["ties"] + won["same"])) / 14)
