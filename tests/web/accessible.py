@@ -1,0 +1,22 @@
+"""What every page must hold: nothing serious for axe, in light and in dark, and nothing wider than the window."""
+
+from __future__ import annotations
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+CONTRAST = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}  # nothing else depends on the colors
+
+
+def assert_accessible(page: Page) -> None:
+    """The page as it is now; it is left in dark."""
+    page.emulate_media(color_scheme="light")
+    _assert_nothing_serious(page, Axe().run(page).response)
+    page.emulate_media(color_scheme="dark")
+    _assert_nothing_serious(page, Axe().run(page, options=CONTRAST).response)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is wider than its window"
+
+
+def _assert_nothing_serious(page: Page, response: dict) -> None:  # type: ignore[type-arg]
+    found = [one for one in response["violations"] if one["impact"] in ("serious", "critical")]
+    assert not found, (page.url, [f"{one['id']}: {one['nodes'][0]['html'][:150]}" for one in found])
