@@ -112,7 +112,7 @@ class _Grower:
             last = self._helped(plot, step) if isinstance(step, int) else self._step(plot, step, start.id)
         helps = [event for event in self.events if event.plot == plot.number and event.step == "help"]
         solve = self._step(plot, "solve", (helps[-1] if helps else last).id)
-        if plot.depth == 0 or self.rng.random() < 0.8:
+        if self.rng.random() < (0.6 if self.lean else 0.9):
             self._step(plot, "end", solve.id)
         return solve
 
@@ -163,10 +163,10 @@ class _Grower:
         rng, room = self.rng, self.size > 1
         children = _split(size - 1, rng)
         steps: list[str | int] = [*children]
-        if not children and rng.random() < 0.75:
+        if not children and rng.random() < (0.6 if self.lean else 0.75):
             steps.append(0)
-        steps += ["setback"] * rng.choices((0, 1, 2), (30, 50, 20) if plot.depth == 0 else (70, 30, 0))[0]
-        steps += ["detail"] * (2 - (self.lean and rng.random() < 0.5) if plot.depth == 0 else rng.choice((0, 1, 1)))
+        steps += ["setback"] * rng.choices((0, 1, 2), (25, 50, 25) if plot.depth == 0 else (70, 30, 0))[0]
+        steps += ["detail"] * (2 if plot.depth == 0 else rng.choice((0, 1, 1)))
         rng.shuffle(steps)
         tries = rng.choice((1, 2)) if room else int(not self.lean and rng.random() < 0.5)
         return ["try"] * tries + steps
