@@ -8,7 +8,9 @@ import pytest
 from kilter.errors import DataError
 from kilter.testbeds.stories import load_faithfulness
 
-HEAD = "bbcid,system,summary,hallucination_type,hallucinated_span,hallucinated_span_start,hallucinated_span_end,worker_id"
+HEAD = (
+    "bbcid,system,summary,hallucination_type,hallucinated_span,hallucinated_span_start,hallucinated_span_end,worker_id"
+)
 SUMMARY = "the mayor opened a bridge. it rained on monday."
 
 

@@ -145,7 +145,9 @@ def test_replaced_names_occur_elsewhere_in_the_story() -> None:
 def test_text_is_clean_english_on_its_surface(split: Split) -> None:
     for case in [*many(split), *many(split, 1200)]:
         for text in (case.source, case.response, case.correct, *(flaw.note for flaw in case.flaws)):
-            assert not re.search(r"[{}<>\[\]|\x00-\x08]|  |,[,.;:]| ,|\.\.|\ba [aeiou]|\ban [^aeiou]", text), text
+            assert not re.search(
+                r"[{}<>\[\]|\x00-\x08]|  |,[,.;:]| ,|\.\.|\ba (?!use|one)[aeiou]|\ban (?!hour)[^aeiou]", text
+            ), text
             assert not re.search(r"[.!?] [a-z]", text), text
 
 
@@ -189,7 +191,7 @@ def test_splits_share_no_plot_no_name_and_no_wording() -> None:
     assert not templates[0] & templates[1]
     for kind in train.names:
         assert not set(train.names[kind]) & set(test.names[kind]), kind
-    assert not strings(train.wordings) & strings(test.wordings) - {"{a}."}
+    assert not strings(train.wordings) & strings(test.wordings) - {"{a}.", "{a} because {b}."}
     assert not {case.structure for case in many("train")} & {case.structure for case in many("test")}
 
 

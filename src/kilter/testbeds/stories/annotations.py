@@ -173,9 +173,7 @@ def _annotated(where: str, summary: str, values: Mapping[str, Any]) -> tuple[tup
     return ((start - 1, int(end) - 1, kind, ""),)
 
 
-def _case(
-    path: Path, key: tuple[str, str, str], rows: list[_Row], texts: Mapping[str, str], agreed: int
-) -> Case:
+def _case(path: Path, key: tuple[str, str, str], rows: list[_Row], texts: Mapping[str, str], agreed: int) -> Case:
     id, system, summary = key
     source = rows[0].document or texts.get(id, "")
     if not source:

@@ -106,9 +106,7 @@ def _join(text: str, more: str) -> str:
     return text[:-1] + more if text.endswith(",") and more[:1] in list(".,;:!?") else text + more
 
 
-def _said(
-    match: re.Match[str], values: Mapping[str, Value], memory: Memory, where: int
-) -> tuple[str, list[Mark]]:
+def _said(match: re.Match[str], values: Mapping[str, Value], memory: Memory, where: int) -> tuple[str, list[Mark]]:
     article, name, number, form, bang = match.groups()[:5]
     value = values[name.lower()]
     mark = f"{name.lower()}@{number or 0}"

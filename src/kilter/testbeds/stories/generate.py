@@ -63,7 +63,9 @@ def _check(n: int, words: int, summary_words: int | None, difficulty: float, fla
     if n < 0:
         raise DataError(f"The stories testbed cannot generate {n} stories; ask for 0 or more.")
     if not _LENGTHS[0] <= words <= _LENGTHS[1]:
-        raise DataError(f"Stories have {_LENGTHS[0]:,} to {_LENGTHS[1]:,} words, not {words:,}; set words between them.")
+        raise DataError(
+            f"Stories have {_LENGTHS[0]:,} to {_LENGTHS[1]:,} words, not {words:,}; set words between them."
+        )
     if summary_words is not None and not 30 <= summary_words <= words:
         raise DataError(
             f"A summary of {summary_words:,} words of a story of {words:,} cannot be written; take 30 words or more, "
@@ -113,9 +115,7 @@ def _tell_in(world: World, length: int, relative: float, seed: int) -> Telling:
     return min([*ends, between], key=lambda telling: abs(telling.words - length))
 
 
-def _case(
-    story: _Story, split: Split, wanted: int, difficulty: float, flawed: bool, rng: random.Random
-) -> Case:
+def _case(story: _Story, split: Split, wanted: int, difficulty: float, flawed: bool, rng: random.Random) -> Case:
     world, telling = story.world, story.telling
     correct, right = write(world, story.units)
     draft = begin(world, telling, story.units, difficulty, rng)

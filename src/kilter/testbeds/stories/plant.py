@@ -19,7 +19,7 @@ from kilter.testbeds.stories.world import MAJOR, Event, Person, Value, World
 
 # Share of invented facts that are setbacks in the place of trifles: as many as main points, mostly setbacks, give way to
 # trifles, so that the number of either says nothing about the flaw.
-_SETBACKS = 0.45
+_SETBACKS = 0.5
 
 
 @dataclass
@@ -210,9 +210,7 @@ def wrong_cause(draft: Draft) -> bool:
         if wrong is None:
             continue
         said = str(true.values["effect"]) if unit.kind == "cause" else clause(effect)
-        reasons = [
-            str(one.values["settled"]) if unit.kind == "once" else clause(one) for one in (wrong, true)
-        ]
+        reasons = [str(one.values["settled"]) if unit.kind == "once" else clause(one) for one in (wrong, true)]
         note = draft.note("wrong_cause", effect=said, false=reasons[0], true=reasons[1])
         told = true.id if unit.kind == "cause" else effect.id
         slot.unit = replace(unit, events=(*unit.events[:-1], wrong))
@@ -260,7 +258,9 @@ def invented_fact(draft: Draft) -> bool:
             continue
         step = "setback" if true.step == "detail" and rng.random() < _SETBACKS else true.step
         plot = world.plots[true.plot]
-        happened = {event.id.split(".")[2] for event in world.events if event.step == step and event.plot == plot.number}
+        happened = {
+            event.id.split(".")[2] for event in world.events if event.step == step and event.plot == plot.number
+        }
         anywhere = {event.id.split(".")[2] for event in world.events if event.step == step} if step != "try" else set()
         free = [number for number in range(variants(world, plot, step)) if str(number) not in happened]
         if not free:

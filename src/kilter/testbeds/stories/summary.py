@@ -136,9 +136,7 @@ def _render(world: World, unit: Unit, memory: Memory) -> tuple[str, list[Mark]]:
     template = leads[unit.lead % len(leads)]
     for number, (letter, say) in enumerate(zip("ab", says, strict=False)):
         template = template.replace(f"{{{letter}}}", numbered(say, number))
-    values: list[dict[str, Value]] = [
-        {**event.values, "date": date_in_words(event.day)} for event in unit.events
-    ]
+    values: list[dict[str, Value]] = [{**event.values, "date": date_in_words(event.day)} for event in unit.events]
     for mark, value in unit.swaps:
         name, number = mark.split("@")
         values[int(number[0])][name] = value
