@@ -17,7 +17,7 @@ from kilter.testbeds.stories.world import Person, Value
 _HOLE = re.compile(r"\{(?:(a|the):)?([A-Za-z_]+)(?:@(\d))?(?:\.([a-z]+))?(!)?\}|\x01(\d)|\x02(\d)")
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _OPTIONAL = re.compile(r" ?<([^<>]*)>")
-_OPENING = re.compile(r"(?:^|[.!?]\s+|[.!?]\"\s+)\"?([a-z])")
+_OPENING = re.compile(r"(?:^|[.!?]\s+|\.\"\s+)\"?([a-z])")
 _PRONOUNS = {
     "he": ("she", "he"),
     "him": ("her", "him"),

@@ -17,7 +17,7 @@ _SPAN = 160  # of these, days that pass between events of a long story, setbacks
 _SMALL = 8  # plots of a story that may take its time
 _NEAR = 30  # people within which no first name is used twice
 _BRANCHES = 4
-_DAYS = "one two three four five six seven eight nine ten".split()
+_DAYS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
 def grow(words: Lexicon, plots: int, rng: random.Random, lean: bool = False) -> World:
@@ -142,7 +142,8 @@ class _Grower:
         """Somebody new, with a first name that nobody of late has had."""
         names, rng = self.words.names, self.rng
         woman = trade in self.words.women_only or (trade not in self.words.men_only and rng.random() < 0.5)
-        taken = {one.first for one in self.people[-_NEAR:]} | {one.name for one in self.people}
+        near = [*self.people[:1], *self.people[-_NEAR:]]  # the main hero's first name stays the hero's
+        taken = {one.first for one in near} | {one.name for one in self.people}
         while True:
             first, last = rng.choice(names["women" if woman else "men"]), rng.choice(names["surnames"])
             if first not in taken and f"{first} {last}" not in taken:

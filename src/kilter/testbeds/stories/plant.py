@@ -17,8 +17,8 @@ from kilter.testbeds.stories.summary import Unit, Written, clause, main_points, 
 from kilter.testbeds.stories.tell import Telling, date_in_words, people, stated
 from kilter.testbeds.stories.world import MAJOR, Event, Person, Value, World
 
-# Share of invented facts that are setbacks in the place of trifles: as many as main points, mostly setbacks, give way to
-# trifles, so that the number of either says nothing about the flaw.
+# Share of invented facts that are setbacks in the place of trifles: about as many as main points, mostly setbacks, give
+# way to trifles, so that the number of either says nothing about the flaw.
 _SETBACKS = 0.5
 
 
@@ -204,7 +204,7 @@ def _alike(draft: Draft, event: Event, name: str, value: str) -> list[Value]:
 def wrong_cause(draft: Draft) -> bool:
     """Give a reason that was not the reason."""
     for slot in draft.clean("cause", "why", "once"):
-        world, unit = draft.world, slot.unit
+        unit = slot.unit
         effect, true = unit.events[0], unit.events[-1]
         wrong = _other_reason(draft, unit, true)
         if wrong is None:
@@ -313,7 +313,6 @@ def missing_point(draft: Draft) -> bool:
 
 def misleading_emphasis(draft: Draft) -> bool:
     """Present a trifle as what matters most, and what matters most as one thing among others."""
-    world = draft.world
     chiefs = draft.clean("chief")
     trifles = [slot for slot in draft.clean("plain") if slot.unit.events[0].step == "detail"]
     if not chiefs or not trifles:

@@ -11,7 +11,7 @@ from datetime import date
 from kilter.testbeds.stories.fill import Memory, choose, fill
 from kilter.testbeds.stories.world import Event, Person, World
 
-_SENTENCE = re.compile(r"\S.*?[.!?]\"?(?=\s|$)", re.S)
+_SENTENCE = re.compile(r"\S.*?[.!?]\"?(?=\s+[\"A-Z]|\s*$)", re.S)
 _CHAPTERS_FROM = 2_500  # words of a story that is cut into chapters
 _PARAGRAPH = (25, 40, 60)  # words after which an event may begin a paragraph
 _CHAPTER = 1_100  # words after which the next plot may begin a chapter
@@ -125,6 +125,7 @@ class _Teller:
 
     def _open_chapter(self, event: Event) -> None:
         self.chapter += 1
+        self.anchor = None  # a chapter begins with a date
         self.chapter_at = len(self.text)
         title = str(event.values["trouble"]).title().replace(" Of ", " of ").replace(" The ", " the ")
         for small in (" Over ", " In ", " With "):
