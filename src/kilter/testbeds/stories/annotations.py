@@ -45,7 +45,8 @@ def load_faithfulness(path: Path | str, documents: Path | str | None = None, *, 
     path = Path(path)
     texts = _documents(Path(documents)) if documents is not None else {}
     groups: dict[tuple[str, str, str], list[_Row]] = defaultdict(list)
-    for row in map(_row, *zip(*((path, line, values) for line, values in _read(path)), strict=True)):
+    for line, values in _read(path):
+        row = _row(path, line, values)
         groups[row.document_id, row.system, row.summary].append(row)
     return [_case(path, key, rows, texts, agreed) for key, rows in groups.items()]
 

@@ -83,7 +83,9 @@ def fill(
     template: str, values: Sequence[Mapping[str, Value]], memory: Memory, where: int = 0
 ) -> tuple[str, list[Mark]]:
     """The text of a template, and a mark for every value in it. `where` is the plot, for the choice of names."""
-    text, marks, done, opened = "", [], 0, {}
+    text, done = "", 0
+    marks: list[Mark] = []
+    opened: dict[str, int] = {}  # where the clauses began, by number
     for match in _HOLE.finditer(template):
         text = _join(text, template[done : match.start()])
         done = match.end()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from kilter.testbeds.stories.fill import Memory, choose, fill
-from kilter.testbeds.stories.world import Event, Person, World
+from kilter.testbeds.stories.world import Event, Person, Value, World
 
 _SENTENCE = re.compile(r"\S.*?[.!?]\"?(?=\s+[\"A-Z]|\s*$)", re.S)
 _CHAPTERS_FROM = 2_500  # words of a story that is cut into chapters
@@ -120,7 +120,7 @@ class _Teller:
         if not self.said.get(name):
             lines = list(self.world.words.wordings[name])
             self.said[name] = self.rng.sample(lines, len(lines))
-        values = event.values if event else {"town": self.world.town}
+        values: Mapping[str, Value] = event.values if event else {"town": self.world.town}
         return fill(self.said[name].pop(), [values], self.memory, event.plot + 1 if event else 0)[0]
 
     def _open_chapter(self, event: Event) -> None:
