@@ -123,6 +123,23 @@ def test_what_a_correct_summary_says_can_be_read_in_the_story() -> None:
                     assert claim[-1].lower() in case.source.lower(), (claim, case.source)
 
 
+HOLE = re.compile(r"\{(?:a:|the:)?([a-z]+)(?:\.full)?!?\}")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_whoever_and_whatever_a_summary_names_is_named_where_the_story_tells_of_it(split: Split) -> None:
+    def told(tell: str) -> set[str]:
+        return set(HOLE.findall(re.sub(r" ?<[^<>]*>", "", tell)))  # optional sentences may be missing
+
+    words = lexicon(split)
+    for schema in words.schemas:
+        start = told(schema.steps["start"][0][0])
+        for tell, say in (pair for pairs in schema.steps.values() for pair in pairs):
+            assert set(HOLE.findall(say)) <= told(tell) | start, (schema.name, say)
+    for tell, say in (*words.wordings["setback"], *words.wordings["detail"]):
+        assert set(HOLE.findall(say)) <= told(tell), say
+
+
 def test_evidence_shows_what_the_flaw_is_about() -> None:
     for case in everything():
         for flaw in case.flaws:

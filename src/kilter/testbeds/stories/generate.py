@@ -48,8 +48,11 @@ def generate(
 
     Raises `DataError` for a length, difficulty or share out of range.
     """
+    for name, share in (("difficulty", difficulty), ("flawed", flawed)):
+        if not 0 <= share <= 1:
+            raise DataError(f"{name} lies between 0 and 1, not at {share}.")
     words = round(200 * 100**difficulty) if words is None else words
-    _check(n, words, summary_words, difficulty, flawed)
+    _check(n, words, summary_words)
     wanted = summary_words or round(80 * (words / 200) ** 0.35)
     cases = []
     for index in range(n):
@@ -59,7 +62,7 @@ def generate(
     return cases
 
 
-def _check(n: int, words: int, summary_words: int | None, difficulty: float, flawed: float) -> None:
+def _check(n: int, words: int, summary_words: int | None) -> None:
     if n < 0:
         raise DataError(f"The stories testbed cannot generate {n} stories; ask for 0 or more.")
     if not _LENGTHS[0] <= words <= _LENGTHS[1]:
@@ -71,9 +74,6 @@ def _check(n: int, words: int, summary_words: int | None, difficulty: float, fla
             f"A summary of {summary_words:,} words of a story of {words:,} cannot be written; take 30 words or more, "
             "and no more than the story has."
         )
-    for name, share in (("difficulty", difficulty), ("flawed", flawed)):
-        if not 0 <= share <= 1:
-            raise DataError(f"{name} lies between 0 and 1, not at {share}.")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from kilter.testbeds.stories.tell import Telling, date_in_words, people, stated
 from kilter.testbeds.stories.world import MAJOR, Event, Person, Value, World
 
 # Share of invented facts that are setbacks in the place of trifles: about as many as main points, mostly setbacks, give
-# way to trifles, so that the number of either says nothing about the flaw.
-_SETBACKS = 0.5
+# way to trifles, so that the number of either says nothing about the flaw. Counted for stories of 200 words.
+_SETBACKS = {"train": 0.45, "test": 0.62}
 
 
 @dataclass
@@ -256,7 +256,7 @@ def invented_fact(draft: Draft) -> bool:
         true = slot.unit.events[0]
         if true.step not in ("detail", "try"):
             continue
-        step = "setback" if true.step == "detail" and rng.random() < _SETBACKS else true.step
+        step = "setback" if true.step == "detail" and rng.random() < _SETBACKS[world.words.split] else true.step
         plot = world.plots[true.plot]
         happened = {
             event.id.split(".")[2] for event in world.events if event.step == step and event.plot == plot.number

@@ -138,8 +138,8 @@ def _render(world: World, unit: Unit, memory: Memory) -> tuple[str, list[Mark]]:
         template = template.replace(f"{{{letter}}}", numbered(say, number))
     values: list[dict[str, Value]] = [{**event.values, "date": date_in_words(event.day)} for event in unit.events]
     for mark, value in unit.swaps:
-        name, number = mark.split("@")
-        values[int(number[0])][name] = value
+        name, _, which = mark.partition("@")
+        values[int(which[0])][name] = value
     return fill(template, values, memory)
 
 
