@@ -36,6 +36,8 @@ ROOMS = (
     "testbeds",
     "testbeds.instructions",
     "testbeds.plain_text",
+    "testbeds.shortcuts",
+    "testbeds.stories",
     "models",
     "stats",
     "record",
