@@ -24,6 +24,7 @@ ROOMS = (
     "recipes.report",
     "serving",
     "evals",
+    "oversight",
     "training",
     "judges",
     "feedback",
