@@ -11,9 +11,9 @@ WIDTH = 10
 
 def made_case(number: int = 0, wrong: Sequence[int] = (1, 4), units: int = 8) -> Case:
     """A response of `units` parts of ten characters, those in `wrong` with a flaw of type "odd" or "even"."""
-    correct = "".join(f"c{number:03}u{unit:03}. " for unit in range(units))
+    correct = "".join(f"c{number:04}u{unit:02}. " for unit in range(units))
     response = "".join(
-        f"x{number:03}u{unit:03}. " if unit in wrong else f"c{number:03}u{unit:03}. " for unit in range(units)
+        f"x{number:04}u{unit:02}. " if unit in wrong else f"c{number:04}u{unit:02}. " for unit in range(units)
     )
     flaws = tuple(
         Flaw(WIDTH * unit, WIDTH * unit + 4, "odd" if unit % 2 else "even", "major", f"Part {unit} begins with x.")
