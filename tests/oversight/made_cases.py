@@ -16,7 +16,7 @@ def made_case(number: int = 0, wrong: Sequence[int] = (1, 4), units: int = 8) ->
         f"x{number:04}u{unit:02}. " if unit in wrong else f"c{number:04}u{unit:02}. " for unit in range(units)
     )
     flaws = tuple(
-        Flaw(WIDTH * unit, WIDTH * unit + 4, "odd" if unit % 2 else "even", "major", f"Part {unit} begins with x.")
+        Flaw(WIDTH * unit, WIDTH * unit + 8, "odd" if unit % 2 else "even", "major", f"Part {unit} begins with x.")
         for unit in sorted(wrong)
     )
     return Case(

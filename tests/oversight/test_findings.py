@@ -15,9 +15,9 @@ def test_a_word_or_the_whole_unit_is_a_find() -> None:
 
 def test_beside_the_words_but_of_the_right_type_is_a_find() -> None:
     case = made_case(wrong=(1,))
-    assert compare(case, [Mark(15, 18, "odd")]).found == 1
-    assert compare(case, [Mark(15, 18, "even")]).found == 0
-    assert compare(case, [Mark(15, 18)]).found == 0
+    assert compare(case, [Mark(18, 19, "odd")]).found == 1
+    assert compare(case, [Mark(18, 19, "even")]).found == 0
+    assert compare(case, [Mark(18, 19)]).found == 0
 
 
 def test_one_mark_finds_one_flaw_and_one_flaw_is_found_once() -> None:
