@@ -68,7 +68,8 @@ def effects(outcomes: Sequence[Outcome], baseline: Arm = "none", *, seed: int = 
         arms[mine[0].trial.arm] = ArmEffect(
             bootstrap_mean([one.found.found for one in mine], raters, seed=seed),
             bootstrap_mean([len(one.found.false) for one in mine], raters, seed=seed),
-            *(None if name == baseline else ratios(name) for ratios in (modeled, resampled)),
+            None if name == baseline else modeled(name),
+            None if name == baseline else resampled(name),
             chances.get(name),
             None if name == baseline else false_modeled(name),
             bootstrap_mean([one.review.effort for one in mine], raters, seed=seed),
@@ -78,7 +79,8 @@ def effects(outcomes: Sequence[Outcome], baseline: Arm = "none", *, seed: int = 
 
 def reliance(outcomes: Sequence[Outcome], arm: Arm) -> Reliance:
     """Over- and under-reliance on the claims of an arm, of those that are about the item at all."""
-    wrong, right = [], []
+    wrong: list[tuple[bool, int]] = []
+    right: list[tuple[bool, int]] = []
     for one in (one for one in outcomes if one.trial.arm == arm):
         for claim, went_along in zip(one.help.claims, one.review.followed, strict=True):
             if claim.applies_to(one.case.response):
