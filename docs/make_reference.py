@@ -25,6 +25,7 @@ ROOMS = (
     "recipes.report",
     "serving",
     "evals",
+    "oversight",
     "training",
     "judges",
     "feedback",
