@@ -48,6 +48,9 @@ _COMMANDS = {
     "models": _Lazy("kilter.cli.models", "app", "Fetch models, list and show them, talk to one."),
     "serve": _Lazy("kilter.cli.serve", "serve", "Answer as an OpenAI-compatible server, for rollouts and judges."),
     "feedback": _Lazy("kilter.cli.feedback", "app", "People judge in their browsers, and what that is worth."),
+    "testbed": _Lazy(
+        "kilter.cli.testbed", "app", "Worlds whose truth is known: look at cases with planted flaws, write them."
+    ),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 

@@ -1,8 +1,8 @@
 """Numbers that experts trust: every figure with its interval, its n and its method.
 
 Rates, paired differences, win rates (raw and length-controlled), calibration, agreement of raters on labels,
-rankings and passages, aggregation of their answers, strengths from comparisons, drift and habits of a rater. What
-the data cannot support is refused with the reason.
+rankings and passages, aggregation of their answers, strengths from comparisons, drift and habits of a rater, what
+help is worth to raters and the power to show it. What the data cannot support is refused with the reason.
 """
 
 from kilter.stats.aggregate import majority, mean_grades
@@ -23,10 +23,15 @@ from kilter.stats.glad import Glad, glad
 from kilter.stats.intervals import bootstrap_mean, paired_difference, rate, wilson
 from kilter.stats.length_control import LengthControl, length_controlled_win_rate
 from kilter.stats.median import median
+from kilter.stats.mixed_poisson import MixedPoisson, mixed_poisson
+from kilter.stats.permutation import permutation_tests
 from kilter.stats.position import first_place_share
+from kilter.stats.power import Design, power
 from kilter.stats.rankings import RankAgreement, Ranking, kendall_tau, rank_agreement, ranking_pairs, ranks
 from kilter.stats.ratings import Ratings
 from kilter.stats.spans import MarkedText, Span, SpanAgreement, matched_spans, span_agreement
+from kilter.stats.trials import Trials
+from kilter.stats.two_way import two_way_ratios
 from kilter.stats.winrate import WinRate, win_rate
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "Calibration",
     "ConfusionIntervals",
     "DawidSkene",
+    "Design",
     "Drift",
     "Estimate",
     "Finding",
@@ -42,12 +48,14 @@ __all__ = [
     "LengthControl",
     "Level",
     "MarkedText",
+    "MixedPoisson",
     "RankAgreement",
     "Ranking",
     "Ratings",
     "ReliabilityPoint",
     "Span",
     "SpanAgreement",
+    "Trials",
     "WinRate",
     "agreement",
     "bootstrap_mean",
@@ -68,13 +76,17 @@ __all__ = [
     "matched_spans",
     "mean_grades",
     "median",
+    "mixed_poisson",
     "paired_difference",
+    "permutation_tests",
+    "power",
     "rank_agreement",
     "ranking_pairs",
     "ranks",
     "rate",
     "raw_agreement",
     "span_agreement",
+    "two_way_ratios",
     "wilson",
     "win_rate",
 ]

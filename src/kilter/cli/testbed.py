@@ -1,0 +1,132 @@
+"""`kilter testbed`: worlds whose truth is known, to look at and to write to a file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kilter.errors import SettingsError
+from kilter.settings import nearest
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from kilter.testbeds import Case
+
+app = typer.Typer(
+    help="Worlds whose truth is known, with planted flaws: look at them, write them to a file.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """Where a testbed's `generate(n, seed, split, *, difficulty, flawed)` is, and whether it takes `words` too."""
+
+    module: str
+    help: str
+    words: bool = False
+
+
+# Adding a testbed is adding a line.
+TESTBEDS = {
+    "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
+}
+
+NameArgument = Annotated[str, typer.Argument(metavar="TESTBED", help=f"One of: {', '.join(TESTBEDS)}.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Which cases; the same seed gives the same cases.")]
+SplitOption = Annotated[str, typer.Option("--split", help="train or test; they share no structure and no wording.")]
+DifficultyOption = Annotated[float, typer.Option("--difficulty", help="From 0, easy, to 1.")]
+FlawedOption = Annotated[float, typer.Option("--flawed", help="Share of the cases that have flaws.")]
+WordsOption = Annotated[
+    int | None, typer.Option("--words", help="Length of a story, 200 to 20,000 words (by the difficulty if not set).")
+]
+
+
+@app.command()
+def show(
+    testbed: NameArgument,
+    seed: SeedOption = 0,
+    split: SplitOption = "train",
+    difficulty: DifficultyOption = 0.5,
+    flawed: FlawedOption = 1.0,
+    words: WordsOption = None,
+    number: Annotated[int, typer.Option("--number", help="Which of the seed's cases, from 0.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Show one case: the source, the response with its flaws underlined, and a note on each."""
+    if number < 0:
+        raise SettingsError(f"--number {number} is no case; the first is 0.")
+    case = _generate(testbed, number + 1, seed, split, difficulty, flawed, words)[number]
+    if as_json:
+        typer.echo(json.dumps(asdict(case), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for title, body in (("Source", case.source), ("Task", case.task), ("Response", _underlined(case))):
+        console.print(f"[bold]{title}[/]")
+        console.print(body, "", markup=False, sep="\n")
+    if not case.flaws:
+        console.print("No flaws were planted.")
+        return
+    console.print("[bold]Flaws[/]")
+    for index, flaw in enumerate(case.flaws, start=1):
+        text = f"{index}. {flaw.type}, {flaw.severity}: {flaw.note}"
+        quoted = [f'   "{case.source[start:end]}"' for start, end in flaw.evidence]
+        console.print(text, *quoted, markup=False, sep="\n")
+    console.print("", "[bold]Correct[/]", sep="\n")
+    console.print(case.correct, markup=False)
+
+
+@app.command()
+def generate(
+    testbed: NameArgument,
+    out: Annotated[Path, typer.Option("--out", help="The JSONL file to write, one case a line.")],
+    n: Annotated[int, typer.Option("--n", help="How many cases.")] = 100,
+    seed: SeedOption = 0,
+    split: SplitOption = "train",
+    difficulty: DifficultyOption = 0.5,
+    flawed: FlawedOption = 0.5,
+    words: WordsOption = None,
+) -> None:
+    """Write cases to a JSONL file, each with its flaws, their passages and the truth behind it."""
+    from kilter.recipes.report.files import write_atomically
+
+    cases = _generate(testbed, n, seed, split, difficulty, flawed, words)
+    write_atomically(out, "".join(f"{json.dumps(asdict(case), ensure_ascii=False)}\n" for case in cases))
+    flaws = sum(len(case.flaws) for case in cases)
+    with_flaws = sum(bool(case.flaws) for case in cases)
+    typer.echo(f"{len(cases):,} cases, {with_flaws:,} with {flaws:,} flaws in all: {out}")
+
+
+def _generate(
+    name: str, n: int, seed: int, split: str, difficulty: float, flawed: float, words: int | None
+) -> list[Case]:
+    if name not in TESTBEDS:
+        raise SettingsError(f"There is no testbed '{name}': {nearest(name, TESTBEDS)}")
+    more: dict[str, Any] = {}
+    if words is not None:
+        if not TESTBEDS[name].words:
+            raise SettingsError(f"--words is not a setting of the testbed '{name}'; leave it out.")
+        more["words"] = words
+    function: Callable[..., list[Case]] = importlib.import_module(TESTBEDS[name].module).generate
+    return function(n, seed, split, difficulty=difficulty, flawed=flawed, **more)
+
+
+def _underlined(case: Case) -> Text:
+    from rich.text import Text
+
+    text = Text(case.response)
+    for flaw in case.flaws:
+        text.stylize("underline red", flaw.start, flaw.end)
+    for index, flaw in reversed(list(enumerate(case.flaws, start=1))):  # a number too, where there are no colors
+        text = text[: flaw.end] + Text(f" [{index}]", "bold") + text[flaw.end :]
+    return text

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kilter.cli.main import execute
+
+
+def test_show_prints_the_case_with_numbered_flaws(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["testbed", "show", "stories", "--seed", "3", "--words", "200"]) == 0
+    shown = capsys.readouterr().out
+    for heading in ("Source", "Task", "Response", "Flaws", "Correct", "[1]"):
+        assert heading in shown
+
+
+def test_show_as_json_is_the_same_case_as_generate_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "cases.jsonl"
+    words = ["--seed", "3", "--words", "200", "--flawed", "1"]
+    assert execute(["testbed", "generate", "stories", "--n", "3", *words, "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert "3 cases, 3 with" in capsys.readouterr().out
+    assert execute(["testbed", "show", "stories", "--number", "2", "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out) == rows[2]
+
+
+def test_unknown_names_and_bad_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["testbed", "show", "storys"]) == 2
+    assert "did you mean 'stories'" in capsys.readouterr().err
+    assert execute(["testbed", "show", "stories", "--number", "-1"]) == 2
+    assert execute(["testbed", "show", "stories", "--words", "50"]) == 3
+    assert execute(["testbed", "show", "stories", "--split", "dev", "--words", "200"]) == 3
