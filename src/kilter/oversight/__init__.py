@@ -8,6 +8,7 @@ from kilter.oversight.assistance import ARMS, NOTHING, Arm, Assistance, Claim, m
 from kilter.oversight.effects import ArmEffect, Reliance, effects, found_by, reliance
 from kilter.oversight.experiment import Outcome, help_by_arm, simulate
 from kilter.oversight.findings import Findings, Mark, compare
+from kilter.oversight.people import cases_by_artifact, outcomes_of, task_of_study
 from kilter.oversight.plan import Trial, latin_square
 from kilter.oversight.program_critic import ProgramCritic
 from kilter.oversight.simulated_rater import RaterSettings, Review, review
@@ -27,6 +28,7 @@ __all__ = [
     "Reliance",
     "Review",
     "Trial",
+    "cases_by_artifact",
     "compare",
     "effects",
     "found_by",
@@ -34,8 +36,10 @@ __all__ = [
     "latin_square",
     "misleading",
     "oracle",
+    "outcomes_of",
     "placebos",
     "reliance",
     "review",
     "simulate",
+    "task_of_study",
 ]

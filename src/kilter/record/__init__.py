@@ -12,7 +12,7 @@ from kilter.record.lineage import JudgeSummary, Lineage, Shaping
 from kilter.record.log import Consistency, Inclusion
 from kilter.record.merkle import verify_consistency, verify_inclusion
 from kilter.record.rows import Artifact, Evidence, Exposure, Judgment, Principal, Row, Run, as_dict
-from kilter.record.store import Addition, DetachedRecord, NewArtifact, Record
+from kilter.record.store import Addition, DetachedRecord, NewArtifact, Record, Transaction
 from kilter.record.verification import Damage, Verification
 from kilter.record.workspace import Workspace
 
@@ -34,6 +34,7 @@ __all__ = [
     "Row",
     "Run",
     "Shaping",
+    "Transaction",
     "Verification",
     "Workspace",
     "as_dict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def export(
     }  # fmt: skip
     if decided:
         meta["adjudicated"] = len(decided)
-    stamp = _recorded(desk, task.model_dump(mode="json", exclude={"items"}), asked, used, meta)
+    stamp = _recorded(desk, json.loads(task.definition()), asked, used, meta)
     rows = [row | provenance(verdict, stamp) for verdict, row in laid]
     write_rows(rows, {**LAYOUTS[layout].columns(asked, choices), **COLUMNS}, target)
     judged = {one.id: one for verdict in used for one in verdict.results}

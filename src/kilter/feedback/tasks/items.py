@@ -10,12 +10,15 @@ from typing import Any, Literal, Self, get_args
 from kilter.errors import DataError
 from kilter.feedback.messages import Message, as_messages
 from kilter.feedback.rows import read_rows
+from kilter.feedback.tasks.help import Claims, kept_help, read_help
 from kilter.settings import nearest
 
 Use = Literal["work", "gold", "training", "qualification"]
 USES: tuple[Use, ...] = get_args(Use)
 MOST_RESPONSES = 16
-COLUMNS = ("prompt", "responses", "response", "steps", "use", "answers", "explanation", "stratum", "priority", "meta")
+COLUMNS = (
+    "prompt", "responses", "response", "steps", "use", "answers", "explanation", "stratum", "priority", "meta", "help",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class TaskItem:
         stratum: kind of item, for overlap samples that hold the same share of each.
         priority: higher ones come first.
         meta: what an export should carry along; never shown.
+        help: in an experiment on help, what each arm shows; never sent to a rater who has not answered alone.
     """
 
     prompt: tuple[Message, ...]
@@ -44,6 +48,7 @@ class TaskItem:
     stratum: str = ""
     priority: float = 0.0
     meta: Mapping[str, Any] = field(default_factory=dict)
+    help: Claims = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -69,14 +74,14 @@ class TaskItem:
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
         texts = {name: tuple(kept[name]) for name in ("prompt", "responses", "steps")}
-        return cls(**{**kept, **texts})
+        return cls(**{**kept, **texts, "help": kept_help(kept.get("help", {}))})
 
 
 def read_items(path_or_name: str | Path, *, split: str | None = None) -> list[TaskItem]:
     """Read items from a file, a folder or a hub data set (see `kilter.feedback.rows`).
 
     Columns: `prompt` (a text or messages), `responses` or `response` or `steps`, and where wanted `use`, `answers`,
-    `explanation`, `stratum`, `priority`, `meta`.
+    `explanation`, `stratum`, `priority`, `meta`, `help`.
 
     Raises:
         DataError: a row is not of this form, with its line.
@@ -119,7 +124,7 @@ def read_item(row: Mapping[str, Any], where: str) -> TaskItem:
         raise DataError(f"{where}: the priority {priority!r} is no number.")
     return TaskItem(
         tuple(prompt), responses, steps, use, answers, str(row.get("explanation") or ""),
-        str(row.get("stratum") or ""), float(priority), meta,
+        str(row.get("stratum") or ""), float(priority), meta, read_help(row.get("help") or {}, where),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from kilter.errors import DataError, SettingsError
 from kilter.feedback.rows import read_text
+from kilter.feedback.tasks.help import NO_HELP, Help
 from kilter.feedback.tasks.items import TaskItem
 from kilter.feedback.tasks.questions import Question
 from kilter.settings import Settings, build
@@ -49,6 +50,7 @@ class Task(Settings):
     )
     hold_minutes: float = Field(30, gt=0, le=24 * 60, description="An item that a rater left alone so long is freed.")
     blind: bool = Field(True, description="Deal the sides at random; only experiments on order turn it off.")
+    help: Help | None = Field(None, description="An experiment on help; null: none.")
 
     @model_validator(mode="after")
     def _different_names(self) -> Self:
@@ -56,7 +58,17 @@ class Task(Settings):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"two questions are called '{twice}'")
+        if self.help is not None and self.questions[0].type != "flaws":
+            raise ValueError("an experiment on help asks for flaws first: claims are accepted by marking passages")
         return self
+
+    def definition(self) -> str:
+        """The task as JSON, as it is kept: without the place of its items, and without what an older Kilter lacks."""
+        return self.model_dump_json(exclude={"items"} if self.help else {"items", "help"})
+
+    def is_trial(self, item: TaskItem) -> bool:
+        """Whether raters answer this item twice: alone, and after the help of their arm."""
+        return self.help is not None and item.use == "work"
 
     def wanted(self, item: TaskItem, sampled: bool) -> int | None:
         """How many raters an item is for; None for items with known answers, which all raters may see."""
@@ -75,6 +87,26 @@ class Task(Settings):
             unknown = sorted(item.answers.keys() - names)
             if unknown:
                 raise DataError(f"{where}, item {number}: answers '{unknown[0]}', which is no question of this task.")
+            self._check_help(item, f"{where}, item {number}")
+
+    def _check_help(self, item: TaskItem, where: str) -> None:
+        """Refuse help that no arm shows, arms without help, and items that would give the experiment away."""
+        if self.help is not None and item.use == "gold":
+            raise DataError(
+                f"{where}: an experiment on help has no gold items: they have no second look, and would be known by it."
+            )
+        if not self.is_trial(item):
+            if item.help:
+                raise DataError(f"{where}: has help, but only work items of a task with the setting 'help' show it.")
+            return
+        arms = set(self.help.arms if self.help else ()) - {NO_HELP}
+        if len(item.responses) != 1:
+            raise DataError(f"{where}: an experiment on help needs one response (it has {len(item.responses)}).")
+        if set(item.help) - {NO_HELP} != arms or item.help.get(NO_HELP):
+            raise DataError(
+                f"{where}: has help for the arms {', '.join(sorted(item.help)) or NO_HELP}, but the task's arms with "
+                f"help are {', '.join(sorted(arms)) or 'none'}. Give the claims of each, [] where a critic says nothing."
+            )
 
 
 def read_task(file: Path) -> Task:

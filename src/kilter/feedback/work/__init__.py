@@ -7,8 +7,10 @@ from kilter.feedback.work.flags import Flag, Ruling
 from kilter.feedback.work.queue import Assignment
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.results import Result
+from kilter.feedback.work.second_look import SecondLook
 from kilter.feedback.work.standing import Standing
 from kilter.feedback.work.submission import Outcome, Submission
+from kilter.feedback.work.trials import HelpTrial
 
 __all__ = [
     "Aside",
@@ -16,11 +18,13 @@ __all__ = [
     "Dealt",
     "Desk",
     "Flag",
+    "HelpTrial",
     "Outcome",
     "Progress",
     "Rater",
     "Result",
     "Ruling",
+    "SecondLook",
     "Stamp",
     "Standing",
     "Submission",

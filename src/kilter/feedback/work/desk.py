@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
+from kilter.feedback.tasks.help import with_artifacts
 from kilter.feedback.work import decisions, flags, queue, submission
 from kilter.feedback.work.asides import Aside, asides
 from kilter.feedback.work.flags import Flag, Ruling
@@ -23,6 +24,7 @@ from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.submission import Outcome, Submission
 from kilter.feedback.work.tables import assignments, items, metadata, tasks
 from kilter.feedback.work.tables import decisions as decided_items
+from kilter.feedback.work.trials import HelpTrial, trials
 from kilter.record import Exposure, NewArtifact, Record
 from kilter.settings import build, nearest
 
@@ -85,7 +87,7 @@ class Desk:
         Raises:
             DataError: another task has this name.
         """
-        definition = task.model_dump_json(exclude={"items"})
+        definition = task.definition()
         artifact = self.record.add_artifact("task", json.loads(definition))
         with self.record.transaction() as transaction:
             there = _definition(transaction.connection, task.name)
@@ -102,10 +104,31 @@ class Desk:
                 )
 
     def add_items(self, task: Task, new: Sequence[TaskItem]) -> int:
-        """Add items to a task; those it has already stay as they are. Returns how many are new."""
+        """Add items to a task; those it has already stay as they are. Returns how many are new.
+
+        Claims that help makes of them become artifacts, unless they name one.
+
+        Raises:
+            DataError: in an experiment on help, an item lacks the help of an arm.
+            RecordError: a claim names an artifact that is not on the record.
+        """
         ids = self.record.add_artifacts(NewArtifact(one.kind, one.body()) for one in new)
+        if task.help is not None or any(one.help for one in new):
+            task.check_items(list(new), f"the items of '{task.name}'")
+            new = self._with_claims(ids, new)
         with self.record.transaction() as transaction:
             return _add_items(transaction.connection, task, list(zip(ids, new, strict=True)))
+
+    def _with_claims(self, ids: Sequence[str], new: Sequence[TaskItem]) -> list[TaskItem]:
+        """The items, each claim of their help with its artifact: of the kind "claim", with the item as its parent."""
+        claims = [(key, [one for several in item.help.values() for one in several]) for key, item in zip(ids, new, strict=True)]
+        for key in {one.artifact for _, several in claims for one in several if one.artifact}:
+            self.record.artifact(key)
+        made = iter(self.record.add_artifacts(
+            NewArtifact("claim", one.body(), "feedback", [key]) for key, several in claims for one in several
+            if not one.artifact
+        ))  # fmt: skip
+        return [replace(item, help=with_artifacts(item.help, made)) for item in new]
 
     def task(self, name: str) -> Task:
         """The task of this name; raises `DataError` where there is none."""
@@ -159,6 +182,11 @@ class Desk:
         """What raters said in a task so far, corrections applied."""
         with self.record.reading() as connection:
             return results(connection, task)
+
+    def trials(self, task: str) -> list[HelpTrial]:
+        """What came of an experiment on help so far, unfinished trials included; none where a task is no experiment."""
+        with self.record.reading() as connection:
+            return trials(connection, task)
 
     def adjudications(self, task: str) -> list[Result]:
         """What researchers decided where raters differed."""
@@ -230,9 +258,7 @@ class Desk:
         """Take answers; see `submission.submit`."""
         with self.record.transaction() as transaction:
             one = submission.own(transaction.connection, rater.id, assignment)
-            return submission.submit(
-                transaction.connection, transaction.add_judgments, task, rater, one, sent, self._now()
-            )
+            return submission.submit(transaction, task, rater, one, sent, self._now())
 
     def set_aside(
         self, task: Task, rater: Rater, assignment: str, state: Literal["skipped", "flagged"], reason: str, key: str,
@@ -246,11 +272,20 @@ class Desk:
                 self._now(),
             )  # fmt: skip
 
-    def save_draft(self, task: Task, rater: Rater, assignment: str, answers: Mapping[str, Any]) -> None:
-        """Keep answers that are not finished."""
+    def assignment(self, rater: Rater, assignment: str) -> Assignment:
+        """A rater's assignment as it is now; `DataError` where it is somebody else's or none."""
+        with self.record.reading() as connection:
+            return submission.own(connection, rater.id, assignment)
+
+    def save_draft(
+        self, task: Task, rater: Rater, assignment: str, answers: Mapping[str, Any],
+        followed: Mapping[str, bool | None] | None = None, opened: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        """Keep answers that are not finished; on a second look also how claims were taken so far."""
         with self.record.transaction() as transaction:
             one = submission.own(transaction.connection, rater.id, assignment)
-            submission.save_draft(transaction.connection, one, answers, self._now() + 60 * task.hold_minutes)
+            until = self._now() + 60 * task.hold_minutes
+            submission.save_draft(transaction.connection, one, answers, until, followed, opened)
 
     def last_done(self, task: Task, rater: Rater, before: str | None = None) -> Assignment | None:
         """What the rater submitted or skipped last, or last before another assignment."""

@@ -17,8 +17,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
 
 from kilter.feedback.tasks import Task, TaskItem, Use
+from kilter.feedback.work import second_look
+from kilter.feedback.work.second_look import SecondLook
 from kilter.feedback.work.standing import standing_of
-from kilter.feedback.work.tables import assignments, items
+from kilter.feedback.work.tables import assignments, items, second_looks
 
 HELD: Final = "held"
 FREED: Final = "freed"
@@ -42,6 +44,7 @@ class Assignment:
         submission: the browser's name for what it sent.
         answers: a draft, or what was submitted, as the rater saw it.
         judgments: ids on the record, by question, once submitted.
+        look: in an experiment on help, once the unaided answer was taken.
     """
 
     id: str
@@ -58,6 +61,7 @@ class Assignment:
     submission: str | None = None
     answers: Mapping[str, Any] | None = None
     judgments: Mapping[str, str] | None = None
+    look: SecondLook | None = None
 
 
 def next_assignments(connection: Connection, task: Task, rater: str, count: int, now: float) -> list[Assignment]:
@@ -80,8 +84,9 @@ def next_assignments(connection: Connection, task: Task, rater: str, count: int,
 
 def find(connection: Connection, *conditions: ColumnElement[bool]) -> list[Assignment]:
     """Assignments that meet the conditions, in the order in which they were given."""
-    columns = (*assignments.columns, items.c.artifact, items.c.content)
+    columns = (*assignments.columns, items.c.artifact, items.c.content, *second_look.columns)
     query = select(*columns).join(items, items.c.id == assignments.c.item).where(*conditions)
+    query = query.join(second_looks, second_looks.c.assignment == assignments.c.id, isouter=True)
     query = query.order_by(assignments.c.given, assignments.c.id)
     return [_assignment(row) for row in connection.execute(query).mappings()]
 
@@ -96,6 +101,13 @@ def free_expired(connection: Connection, task: str, now: float) -> None:
 def close(connection: Connection, one: Assignment, state: str, **values: Any) -> None:
     """Give an assignment the state in which it no longer is in hand, and count its item anew."""
     connection.execute(update(assignments).where(assignments.c.id == one.id).values(state=state, **values))
+    recount(connection, [one.number])
+
+
+def keep_in_hand(connection: Connection, one: Assignment, until: float, **values: Any) -> None:
+    """Leave an assignment in its rater's hands, or put it back there, and count its item anew."""
+    kept = {"state": HELD, "until": until, **values}
+    connection.execute(update(assignments).where(assignments.c.id == one.id).values(kept))
     recount(connection, [one.number])
 
 
@@ -173,7 +185,7 @@ def _assignment(row: RowMapping) -> Assignment:
     return Assignment(
         row["id"], row["task"], row["item"], row["rater"], row["state"], row["artifact"],
         TaskItem.from_json(json.loads(row["content"])), tuple(json.loads(row["sides"])), row["seed"], row["given"],
-        row["until"], row["submission"], _json(row["answers"]), _json(row["judgments"]),
+        row["until"], row["submission"], _json(row["answers"]), _json(row["judgments"]), SecondLook.from_row(row),
     )  # fmt: skip
 
 

@@ -3,12 +3,15 @@
 A submission may come twice, because a connection was lost before the answer arrived: its name tells, and the second
 one changes nothing. It may come late: as long as there is room for one more rater it counts, and else it is kept as
 surplus and not put on the record, so that the number of judgments per item is exactly the one that was asked for.
+
+In an experiment on help an item is submitted twice: the first, unaided answer brings the help of the rater's arm and
+leaves the item in hand; the second supersedes it on the record, with an exposure for each claim that was shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,14 +19,14 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select, update
 
 from kilter.errors import DataError
-from kilter.feedback.tasks import Answer, Shown, Task, placed, read_answers
-from kilter.feedback.work import flags, queue
+from kilter.feedback.tasks import Answer, HelpClaim, Shown, Task, placed, read_answers
+from kilter.feedback.work import flags, queue, second_look
 from kilter.feedback.work.asides import CAN_BE_JUDGED
 from kilter.feedback.work.queue import FLAGGED, HELD, SKIPPED, SUBMITTED, SURPLUS, Assignment
 from kilter.feedback.work.rater import Rater
 from kilter.feedback.work.standing import keep, standing_of
 from kilter.feedback.work.tables import assignments, items
-from kilter.record import Judgment
+from kilter.record import Judgment, Transaction
 
 NOT_JUDGED = CAN_BE_JUDGED
 AddJudgments = Callable[[list[Judgment]], list[str]]
@@ -39,12 +42,17 @@ class Submission:
         answers: by question, as the rater saw the item.
         started: ISO 8601, when the item came on screen.
         active_ms: by question, how long the rater was at it, idle time left out.
+        followed: with the answer after help, by the number of each claim whether it was accepted, None where that was
+            left open; None with every other answer.
+        opened: numbers of the claims that the rater looked at.
     """
 
     key: str
     answers: Mapping[str, Any]
     started: str
     active_ms: Mapping[str, int]
+    followed: Mapping[str, bool | None] | None = None
+    opened: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class Outcome:
         explanation: of such an item.
         known: its right answers, by question, with responses by their place on the rater's screen.
         shown: the responses, by place.
+        help: after an unaided answer, the claims of the rater's arm, for the second look; None where there is none.
     """
 
     state: Literal["submitted", "surplus"]
@@ -64,6 +73,7 @@ class Outcome:
     explanation: str = ""
     known: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
+    help: tuple[HelpClaim, ...] | None = None
 
 
 def own(connection: Connection, rater: str, assignment: str) -> Assignment:
@@ -75,30 +85,64 @@ def own(connection: Connection, rater: str, assignment: str) -> Assignment:
 
 
 def submit(
-    connection: Connection, add: AddJudgments, task: Task, rater: Rater, one: Assignment, sent: Submission, now: float
+    transaction: Transaction, task: Task, rater: Rater, one: Assignment, sent: Submission, now: float
 ) -> Outcome:
     """Take a rater's answers; what they correct is superseded.
 
     Raises:
-        DataError: an answer is missing or of another form than its question.
+        DataError: an answer is missing or of another form than its question, or belongs to the other look.
     """
+    connection = transaction.connection
     if one.state == SUBMITTED and one.submission == sent.key:
         return _outcome(task, one, one.answers or {})
+    if one.look is not None and one.look.submission == sent.key:  # what it brought was lost on the way
+        return Outcome(SUBMITTED, help=None if one.state == SUBMITTED else one.look.claims(one.content))
+    _check_look(one, sent)
     answers = read_answers(task.questions, dict(sent.answers), Shown(one.content, one.sides))
-    kept: dict[str, Any] = {
-        "answers": json.dumps(sent.answers), "submission": sent.key, "submitted": now, "reason": None,
-    }  # fmt: skip
+    kept: dict[str, Any] = {"answers": json.dumps(sent.answers), "submission": sent.key, "reason": None}
     if one.state != SUBMITTED and not _room(connection, one):
-        queue.close(connection, one, SURPLUS, **kept)
+        queue.close(connection, one, SURPLUS, submitted=now, **kept)
         return Outcome(SURPLUS)
     rows = _judgments(task, rater, one, sent, answers)
-    ids = add([*rows.values(), *_withdrawn(task, rater, one, rows, sent.started)])
-    judgments = json.dumps(dict(zip(rows, ids, strict=False)))  # without those withdrawn
-    queue.close(connection, one, SUBMITTED, judgments=judgments, **kept)
+    ids = transaction.add_judgments([*rows.values(), *_withdrawn(task, rater, one, rows, sent.started)])
+    kept["judgments"] = json.dumps(dict(zip(rows, ids, strict=False)))  # without those withdrawn
+    if one.look is None and task.is_trial(one.content):
+        return _look_again(connection, task, one, sent, kept, now)
+    if one.look is not None:
+        followed = sent.followed or {}
+        second_look.keep(connection, one.id, followed, sent.opened, sum(sent.active_ms.values()))
+        transaction.add_exposures(one.look.exposures(one.content, ids[: len(rows)], followed, sent.opened))
+    queue.close(connection, one, SUBMITTED, submitted=now, **kept)
     _count(connection, task, one, _right(one, answers))
     if task.order == "disputed" and one.content.use == "work":
         _dispute(connection, task, one)
     return _outcome(task, one, sent.answers)
+
+
+def _check_look(one: Assignment, sent: Submission) -> None:
+    """Refuse an unaided answer by who has seen the help, in another tab or browser, and the other way round."""
+    if one.look is None and sent.followed is not None:
+        raise DataError("This item has no help to follow before it was answered without. Reload the page.")
+    if one.look is not None:
+        if sent.followed is None:
+            raise DataError(
+                "This item was answered without help before, and what help says of it was shown: that answer stays as "
+                "it was. Reload the page to look at it a second time."
+            )
+        second_look.check_taken(one.look.claims(one.content), sent.followed, sent.opened)
+
+
+def _look_again(
+    connection: Connection, task: Task, one: Assignment, sent: Submission, kept: Mapping[str, Any], now: float
+) -> Outcome:
+    """Keep the unaided answer, leave the item in hand, and bring the help of the rater's arm."""
+    assert task.help is not None
+    queue.keep_in_hand(connection, one, now + 60 * task.hold_minutes, **kept)
+    arm = second_look.begin(
+        connection, task.help, task.name, one.id, one.rater, one.number, now, submission=sent.key,
+        answers=kept["answers"], judgments=kept["judgments"], alone_ms=sum(sent.active_ms.values()),
+    )  # fmt: skip
+    return Outcome(SUBMITTED, help=one.content.help.get(arm, ()))
 
 
 def set_aside(
@@ -127,11 +171,21 @@ def set_aside(
     queue.close(connection, one, state, judgments=json.dumps({NOT_JUDGED: ids[0]}), **kept)
 
 
-def save_draft(connection: Connection, one: Assignment, answers: Mapping[str, Any], until: float) -> None:
-    """Keep what the rater has answered so far, and the item in the rater's hands."""
-    if one.state == HELD:
-        kept = {"answers": json.dumps(answers), "until": until}
-        connection.execute(update(assignments).where(assignments.c.id == one.id).values(kept))
+def save_draft(
+    connection: Connection, one: Assignment, answers: Mapping[str, Any], until: float,
+    followed: Mapping[str, bool | None] | None = None, opened: Sequence[int] = (),
+) -> None:  # fmt: skip
+    """Keep what the rater has answered so far, and the item in the rater's hands.
+
+    A draft of the unaided answer that comes after that answer changes nothing.
+    """
+    if one.state != HELD or (one.look is None) != (followed is None):
+        return
+    kept = {"answers": json.dumps(answers), "until": until}
+    connection.execute(update(assignments).where(assignments.c.id == one.id).values(kept))
+    if one.look is not None and followed is not None:
+        second_look.check_taken(one.look.claims(one.content), followed, opened)
+        second_look.keep(connection, one.id, followed, opened)
 
 
 def last_done(connection: Connection, rater: str, task: str, before: str | None = None) -> Assignment | None:

@@ -79,6 +79,25 @@ assignments = Table(
     Index("work_assignments_mine", "rater", "task", "state"),
 )
 
+second_looks = Table(
+    "work_second_looks",  # in experiments on help: begun with the unaided answer; beside `assignments`, which older
+    metadata,  # workspaces have without these columns
+    Column("assignment", String(32), ForeignKey("work_assignments.id"), primary_key=True),
+    Column("task", String(60), ForeignKey("work_tasks.name"), nullable=False),
+    Column("rater", String(32), nullable=False),
+    Column("number", Integer, nullable=False),  # of the rater among those who began this task, from 0
+    Column("arm", String(40), nullable=False),
+    Column("began", Double, nullable=False),  # when the help was first sent
+    Column("submission", String(64), nullable=False),  # the browser's name for the unaided answer
+    Column("answers", Text, nullable=False),  # JSON: the unaided ones, as the rater saw the item
+    Column("judgments", Text, nullable=False),  # JSON: their ids on the record, by question
+    Column("alone_ms", BigInteger, nullable=False),  # at it before the help
+    Column("aided_ms", BigInteger, nullable=False),  # and after, corrections included
+    Column("followed", Text, nullable=False),  # JSON: for each claim decided so far whether it was accepted
+    Column("opened", Text, nullable=False),  # JSON: numbers of the claims looked at
+    Index("work_second_looks_raters", "task", "rater"),
+)
+
 decisions = Table(
     "work_decisions",  # of researchers, on items that raters differ about; the last one of each item
     metadata,

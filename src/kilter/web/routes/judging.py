@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kilter.feedback.accounts import Session
-from kilter.feedback.tasks import Task
-from kilter.feedback.work import Assignment, Outcome, Standing, Submission
+from kilter.feedback.tasks import MOST_CLAIMS, Task, TaskItem
+from kilter.feedback.work import Assignment, Outcome, SecondLook, Standing, Submission
 from kilter.web.described import API
 from kilter.web.rendering import render, render_item
 from kilter.web.security import AtSite, Changing, Refused, SignedIn
@@ -52,6 +52,9 @@ def no_nul(text: str) -> str:
 
 
 Answers = Annotated[dict[str, Any], Field(max_length=20), AfterValidator(_kept)]
+Number = Annotated[int, Field(ge=0, lt=MOST_CLAIMS)]
+Followed = Annotated[dict[Annotated[str, Field(pattern=r"^\d{1,2}$")], bool | None], Field(max_length=MOST_CLAIMS)]
+Opened = Annotated[list[Number], Field(max_length=MOST_CLAIMS)]
 
 
 class Body(BaseModel):
@@ -61,13 +64,15 @@ class Body(BaseModel):
 
 
 class Judged(Body):
-    """A submission."""
+    """A submission; `followed` and `opened`, by the numbers of the claims, on a second look only."""
 
     assignment: Key
     key: Key
     answers: Answers
     started: Started
     active_ms: dict[str, Annotated[int, Field(ge=0, le=86_400_000)]] = Field(default={}, max_length=20)
+    followed: Followed | None = None
+    opened: Opened = []
 
 
 class Aside(Body):
@@ -81,10 +86,12 @@ class Aside(Body):
 
 
 class Draft(Body):
-    """Answers that are not finished."""
+    """Answers that are not finished; `followed` and `opened` as in a submission."""
 
     assignment: Key
     answers: Answers
+    followed: Followed | None = None
+    opened: Opened = []
 
 
 class Back(Body):
@@ -93,8 +100,35 @@ class Back(Body):
     before: Key | None = None
 
 
+class Claim(BaseModel):
+    """What a critic says; `start` and `end` are null where the passage is not in the text."""
+
+    number: int
+    verdict: Literal["wrong", "fine"]
+    quote: str
+    text: str
+    type: str | None
+    start: int | None
+    end: int | None
+
+
+class Again(BaseModel):
+    """A second look: the help, how it was taken so far, and what the rater said without it.
+
+    Neither which arm the help belongs to nor which arms there are is told.
+    """
+
+    claims: list[Claim]
+    followed: dict[str, bool | None]
+    opened: list[int]
+    alone: dict[str, Any]
+
+
 class Shown(BaseModel):
-    """An item as the browser gets it: no ids of the record, no mapping of sides, nothing hidden."""
+    """An item as the browser gets it: no ids of the record, no mapping of sides, nothing hidden.
+
+    `again` comes with an item that the rater has answered alone, and with no other.
+    """
 
     assignment: str
     prompt: list[dict[str, str]]
@@ -104,6 +138,7 @@ class Shown(BaseModel):
     answers: dict[str, Any] | None
     done: bool
     training: bool
+    again: Again | None = None
 
 
 class Batch(BaseModel):
@@ -124,12 +159,13 @@ class Known(BaseModel):
 
 
 class Taken(BaseModel):
-    """What became of a submission."""
+    """What became of a submission; `second` is the item again, for a second look."""
 
     state: Literal["submitted", "surplus", "skipped", "flagged"]
     right: dict[str, bool] | None = None
     explanation: str = ""
     known: list[Known] = []
+    second: Shown | None = None
 
 
 @router.post("/next")
@@ -145,11 +181,16 @@ def next_items(task: TaskName, site: AtSite, session: Changing) -> Batch:
 def submit(task: TaskName, body: Judged, site: AtSite, session: Changing) -> Taken:
     """Take the answers to one item; the same key again changes nothing."""
     asked = open_task(site, session, task)
-    sent = Submission(body.key, body.answers, body.started, body.active_ms)
+    sent = Submission(body.key, body.answers, body.started, body.active_ms, body.followed, body.opened)
     outcome: Outcome = site.desk.submit(asked, session.person.rater, body.assignment, sent)
     explanation = str(render(outcome.explanation)) if outcome.explanation else ""
     right = None if outcome.right is None else dict(outcome.right)
-    return Taken(state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome))
+    second = None
+    if outcome.help is not None:
+        second = _shown(asked, site.desk.assignment(session.person.rater, body.assignment))
+    return Taken(
+        state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome), second=second
+    )
 
 
 @router.post("/aside")
@@ -164,7 +205,7 @@ def set_aside(task: TaskName, body: Aside, site: AtSite, session: Changing) -> T
 def save_draft(task: TaskName, body: Draft, site: AtSite, session: Changing) -> None:
     """Keep answers that are not finished."""
     asked = open_task(site, session, task)
-    site.desk.save_draft(asked, session.person.rater, body.assignment, body.answers)
+    site.desk.save_draft(asked, session.person.rater, body.assignment, body.answers, body.followed, body.opened)
 
 
 @router.post("/back")
@@ -212,4 +253,18 @@ def _shown(task: Task, one: Assignment) -> Shown:
         answers=None if one.answers is None else dict(one.answers),
         done=one.state != "held",
         training=one.content.use == "training",
+        again=None if one.look is None else _again(one.look, one.content),
+    )
+
+
+def _again(look: SecondLook, item: TaskItem) -> Again:
+    [response] = item.responses
+    claims = []
+    for number, one in enumerate(look.claims(item)):
+        start, end = (one.start, one.end) if one.applies_to(response) else (None, None)
+        claims.append(Claim(
+            number=number, verdict=one.verdict, quote=one.quote, text=one.text, type=one.type, start=start, end=end
+        ))  # fmt: skip
+    return Again(
+        claims=claims, followed=dict(look.followed), opened=list(look.opened), alone=dict(look.answers)
     )

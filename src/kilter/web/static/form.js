@@ -71,6 +71,11 @@ export class Form {
     return open.map((one) => one.question.ask);
   }
 
+  /** The first question's part, for what else works on its answer. */
+  get first() {
+    return this.#parts[0];
+  }
+
   bind(keys) {
     for (const digit of DIGITS) keys.bind(digit, this.#parts[0].label ?? digit, () => this.#digit(Number(digit)));
     for (const name of MOVES) keys.bind(name, name, () => this.#parts[this.#at].move?.(name));

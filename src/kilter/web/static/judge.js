@@ -1,4 +1,5 @@
-// The judging page: shows an item, reads the answers, puts them into the outbox and goes on at once.
+// The judging page: shows an item, reads the answers, puts them into the outbox and goes on at once. In an experiment on
+// help it waits after the first answer to an item, until the server has it and sends the item again, with help.
 
 import { ActiveTime } from "./active_time.js";
 import { fill, make, newKey } from "./dom.js";
@@ -6,6 +7,7 @@ import { Keys } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import { showRecord } from "./record.js";
 import { Form } from "./form.js";
+import { SecondLook } from "./second_look.js";
 import { Server } from "./server.js";
 
 const LOW = 2; // fewer items than this in hand: ask for more
@@ -22,6 +24,8 @@ class Judging {
   #history = []; // items done here, the newest last
   #current = null;
   #form = null;
+  #look = null; // the second look at the item on screen
+  #awaited = null; // answered alone, and on its way: the second look at it comes next
   #judged = 0;
   #loading = false;
   #quietUntil = 0;
@@ -36,7 +40,7 @@ class Judging {
       (entry) => this.server.post(entry.path, entry.body),
       (state, count) => this.#showOutbox(state, count),
       (entry, answer) => this.#taken(entry, answer),
-      (entry, message) => this.#notice(fill(words.refused_entry, { message })),
+      (entry, message) => this.#refused(entry, message),
     );
   }
 
@@ -46,7 +50,7 @@ class Judging {
     await this.outbox.open();
     for (const assignment of await this.outbox.waiting()) this.#done.add(assignment);
     await this.#load();
-    this.#next();
+    if (!this.#current) this.#next(); // unless what the outbox brought was faster
   }
 
   // Items
@@ -87,19 +91,36 @@ class Judging {
     this.#form.bind(this.keys);
     for (const id of ["skip", "flag"]) at(id).hidden = false;
     this.#form.set(item.answers ?? {});
+    at("form").inert = false;
+    this.#showLook(item, record);
     at("submit").hidden = this.#form.isQuick;
     this.#showStanding();
     at("missing").textContent = "";
     scrollTo(0, 0);
     document.dispatchEvent(new CustomEvent("kilter:shown", { detail: item.assignment }));
     const draft = await this.outbox.draft(item.assignment);
-    if (draft && this.#current === item) this.#form.set(draft);
+    if (!draft || this.#current !== item || Boolean(draft.followed) !== Boolean(item.again)) return;
+    this.#form.set(draft.answers);
+    this.#look?.set(draft);
+  }
+
+  #showLook(item, record) {
+    this.#look?.remove(this.keys);
+    this.#look = null;
+    if (!item.again) return;
+    this.#look = new SecondLook(at("second-look"), item, this.#form.first, page.questions[0], record.responses[0], page.texts, () => this.#changed());
+    this.#look.bind(this.keys);
+    this.#quietUntil = performance.now() + SEEN_MS; // the key that sent the first answer is not to send the second
+    this.#look.focus();
   }
 
   #showEmpty() {
     this.#current = null;
     this.#form?.remove(this.keys);
     this.#form = null;
+    this.#look?.remove(this.keys);
+    this.#look = null;
+    at("form").inert = false;
     const text = this.stage === "refused" ? words.refused : words.empty;
     at("record").replaceChildren(make("p", { class: "card" }, this.#loading ? words.loading : text));
     for (const id of ["submit", "skip", "flag"]) at(id).hidden = true;
@@ -108,7 +129,8 @@ class Judging {
 
   #showStanding() {
     at("count").textContent = fill(words.done, { count: this.#judged });
-    const stage = this.#current?.training ? words.training : "";
+    const look = this.#current?.again ? (this.#current.again.claims.length ? words.helped : words.once_more) : words.alone;
+    const stage = this.#current?.training ? words.training : this.#current && page.twice ? look : "";
     at("stage").hidden = !stage;
     at("stage").textContent = stage;
   }
@@ -116,6 +138,8 @@ class Judging {
   // Answers
 
   #changed() {
+    if (!this.#current) return; // it is on its way
+    this.#look?.marksChanged();
     const now = this.time.read();
     const name = this.#form.active;
     this.shown.by[name] = (this.shown.by[name] ?? 0) + now - this.shown.active;
@@ -129,9 +153,10 @@ class Judging {
 
   async #saveDraft(assignment, said = false) {
     if (this.#current?.assignment !== assignment) return;
-    const answers = this.#form.read();
-    await this.outbox.saveDraft(assignment, answers);
-    if (!this.#current.done) this.server.post("/draft", { assignment, answers }).catch(() => {});
+    const draft = { answers: this.#form.read(), ...this.#look?.read() };
+    const { done } = this.#current;
+    await this.outbox.saveDraft(assignment, draft);
+    if (!done) this.server.post("/draft", { assignment, ...draft }).catch(() => {});
     if (said) at("missing").textContent = words.draft;
   }
 
@@ -143,7 +168,7 @@ class Judging {
       return;
     }
     const answers = this.#form.read();
-    const body = { ...this.#entry(), answers, active_ms: this.#times(answers) };
+    const body = { ...this.#entry(), answers, active_ms: this.#times(answers), ...this.#look?.read() };
     await this.#hand("/submit", body, answers);
   }
 
@@ -161,9 +186,11 @@ class Judging {
   async #hand(path, body, answers) {
     clearTimeout(this.drafting);
     const item = { ...this.#current, answers, done: true };
+    if (item.again && answers) item.again = { ...item.again, followed: body.followed, opened: body.opened };
     this.#quietUntil = performance.now() + SEEN_MS;
     this.#form.flash();
     this.#done.add(item.assignment);
+    if (page.twice && answers && !item.again && !item.training) return this.#await(item, { path, body });
     if (!this.#current.done) this.#judged += 1;
     this.#history = [...this.#history.filter((one) => one.assignment !== item.assignment), item];
     const kept = this.outbox.put({ assignment: item.assignment, key: body.key, path, body });
@@ -178,8 +205,42 @@ class Judging {
     await kept;
   }
 
+  /** An answer without help goes out; what it brings is awaited, so that no other item comes between the two looks. */
+  async #await(item, { path, body }) {
+    if (this.#revising) this.#items.unshift(this.#revising);
+    this.#revising = this.#current = null;
+    this.#awaited = item.assignment;
+    this.#form.remove(this.keys);
+    at("form").inert = true;
+    at("missing").textContent = words.on_its_way;
+    this.#hideNotice();
+    await this.outbox.put({ assignment: item.assignment, key: body.key, path, body });
+  }
+
+  /** The server has an unaided answer and sends the item again: next, or after the one that is being changed. */
+  #again(item) {
+    this.#done.delete(item.assignment);
+    this.#awaited = null;
+    this.#items = [item, ...this.#items.filter((one) => one.assignment !== item.assignment)];
+    if (!this.#current) this.#next();
+  }
+
+  #refused(entry, message) {
+    this.#notice(fill(words.refused_entry, { message }));
+    if (this.#awaited !== entry.assignment) return;
+    this.#done.delete(entry.assignment); // it may be in hand still, as another browser has left it
+    this.#awaited = null;
+    this.#load().then(() => this.#current ?? this.#next());
+  }
+
   #taken(entry, answer) {
+    if (answer?.second) return this.#again(answer.second);
     if (answer?.state === "surplus") this.#notice(words.surplus);
+    if (this.#awaited === entry.assignment) {
+      this.#awaited = null;
+      this.#judged += 1;
+      if (!this.#current) this.#next();
+    }
     if (answer?.right && !this.#current) this.#explain(answer);
   }
 
@@ -221,10 +282,16 @@ class Judging {
     let earlier = this.#history.at(place < 0 ? -1 : place - 1);
     if (place === 0 || !earlier) earlier = await this.#earlier(this.#history[0]?.assignment);
     if (!earlier) return this.#notice(words.nothing_before);
-    if (from && !from.done) this.#revising = { ...from, answers: this.#form.read() };
+    if (from && !from.done) this.#revising = this.#asItStands(from);
     this.#history = this.#history.some((one) => one.assignment === earlier.assignment) ? this.#history : [earlier, ...this.#history];
     this.#show(earlier);
     this.#notice(words.changing, make("button", { type: "button", on: { click: () => this.#leave() } }, words.leave));
+  }
+
+  /** An item on screen with what was answered so far. */
+  #asItStands(item) {
+    const again = item.again ? { again: { ...item.again, ...this.#look.read() } } : {};
+    return { ...item, ...again, answers: this.#form.read() };
   }
 
   async #earlier(before) {
@@ -296,8 +363,9 @@ class Judging {
     const chip = at("outbox");
     chip.dataset.state = state;
     chip.textContent = count ? fill(words.waiting, { count }) : state === "saved" ? words.saved : words.waiting.replace("{count}", "0");
-    if (state === "offline" || state === "signed-out") this.#notice(state === "offline" ? words.offline : words.signed_out);
-    else if (at("notice").textContent === words.offline || at("notice").textContent === words.signed_out) this.#hideNotice();
+    const offline = this.#awaited ? words.offline_between : words.offline;
+    if (state === "offline" || state === "signed-out") this.#notice(state === "offline" ? offline : words.signed_out);
+    else if ([words.offline, words.offline_between, words.signed_out].includes(at("notice").textContent)) this.#hideNotice();
   }
 }
 

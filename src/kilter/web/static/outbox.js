@@ -51,12 +51,13 @@ export class Outbox {
     return (await this.#entries()).map((one) => one.assignment);
   }
 
-  async saveDraft(assignment, answers) {
-    await this.#run("drafts", "readwrite", (store) => store.put({ scope: this.scope, assignment, answers }));
+  /** Keep what is not finished: {answers}, and on a second look {followed, opened} too. */
+  async saveDraft(assignment, draft) {
+    await this.#run("drafts", "readwrite", (store) => store.put({ ...draft, scope: this.scope, assignment }));
   }
 
-  async draft(assignment) {
-    return (await this.#run("drafts", "readonly", (store) => store.get([this.scope, assignment])))?.answers;
+  draft(assignment) {
+    return this.#run("drafts", "readonly", (store) => store.get([this.scope, assignment]));
   }
 
   /** Send what waits, in order; safe to call at any time. */

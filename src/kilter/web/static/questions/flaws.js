@@ -1,14 +1,12 @@
 // Flaws marked in the responses: by selecting text with the mouse, or word by word with the arrow keys.
 
 import { fill, make } from "../dom.js";
+import { codePoints, units } from "../spans.js";
 
 /** UTF-16 places of the beginnings and ends of words in a text. */
 function wordsOf(text) {
   return [...text.matchAll(/\S+/gu)].map((found) => [found.index, found.index + found[0].length]);
 }
-
-const codePoints = (text, place) => Array.from(text.slice(0, place)).length;
-const units = (text, count) => Array.from(text).slice(0, count).join("").length;
 
 export function flaws({ question, item, record, texts, change }) {
   const words = texts.flaws;
@@ -123,6 +121,12 @@ export function flaws({ question, item, record, texts, change }) {
     fromCursor();
   }
 
+  function take(given, isNone) {
+    marked = given.map((one) => ({ ...one, start: units(nodes[one.place].data, one.start), end: units(nodes[one.place].data, one.end) }));
+    none = isNone;
+    paint();
+  }
+
   document.addEventListener("mouseup", fromMouse);
   document.addEventListener("touchend", fromMouse);
   paint();
@@ -137,9 +141,12 @@ export function flaws({ question, item, record, texts, change }) {
     },
     missing: () => !marked.length && !none,
     set(given) {
-      marked = given.map((one) => ({ ...one, start: units(nodes[one.place].data, one.start), end: units(nodes[one.place].data, one.end) }));
-      none = given.length === 0;
-      paint();
+      take(given, given.length === 0);
+    },
+    /** Other marks in place of these, put by the page for the rater; `none`: the rater has said that there are none. */
+    put(given, isNone) {
+      take(given, isNone);
+      change();
     },
     digit: () => false,
     move(name) {

@@ -1,0 +1,114 @@
+"""The same experiment with people: the task that they judge in the browser, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from kilter.errors import DataError
+from kilter.feedback.tasks import NO_HELP, FlawsQuestion, Help, HelpClaim, Overlap, Task, TaskItem
+from kilter.feedback.work import HelpTrial
+from kilter.oversight.assistance import ARMS, NOTHING, Arm, Assistance, Claim
+from kilter.oversight.experiment import Outcome
+from kilter.oversight.findings import Mark, compare
+from kilter.oversight.plan import Trial
+from kilter.oversight.simulated_rater import Review
+from kilter.record import Judgment, NewArtifact, Record
+from kilter.testbeds import Case
+
+QUESTION = "flaws"
+GUIDELINES = """\
+Mark every passage of the response that is wrong, first alone. When you have sent that, the text comes a second time,
+sometimes with what a critic says of it. Critics may be right or wrong: check each claim before you accept or refuse it.
+"""
+
+
+def task_of_study(
+    cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], *, name: str, title: str, raters: int,
+    items_per_rater: int | None = None, guidelines: str = GUIDELINES,
+) -> tuple[Task, list[TaskItem]]:  # fmt: skip
+    """The task of an experiment on help, and its items in the order of the cases.
+
+    Args:
+        cases: what is judged; raters see task and source as the prompt, and the response.
+        shown: what each arm shows with each case, as `help_by_arm` makes it; its order is the order of the arms.
+        raters: judges per item.
+        items_per_rater: most items of one rater; None: no limit.
+
+    Raises:
+        DataError: there are no cases, or an arm has not as many assistances as there are cases.
+    """
+    if not cases:
+        raise DataError("There are no cases to judge. Give the study one or more.")
+    for arm, each in shown.items():
+        if len(each) != len(cases):
+            raise DataError(f"The arm '{arm}' has help for {len(each)} cases, but there are {len(cases)}.")
+    types = sorted({flaw.type for case in cases for flaw in case.flaws})
+    question = FlawsQuestion(name=QUESTION, types=tuple(types)) if types else FlawsQuestion(name=QUESTION)
+    task = Task(
+        name=name, title=title, guidelines=guidelines, questions=(question,), overlap=Overlap(judges=raters),
+        quota=items_per_rater, help=Help(arms=tuple(shown)),
+    )  # fmt: skip
+    helped = [arm for arm in shown if arm != NO_HELP]
+    items = [
+        TaskItem(
+            ({"role": "user", "content": f"{case.task}\n\n{case.source}"},), (case.response,), stratum=case.testbed,
+            help={arm: tuple(_shown(one) for one in shown[arm][number].claims) for arm in helped},
+        )
+        for number, case in enumerate(cases)
+    ]  # fmt: skip
+    task.check_items(items, f"the items of '{name}'")
+    return task, items
+
+
+def cases_by_artifact(record: Record, cases: Sequence[Case], items: Sequence[TaskItem]) -> dict[str, Case]:
+    """The cases by the ids of the artifacts that their items are; items that are not on the record are added."""
+    ids = record.add_artifacts(NewArtifact(one.kind, one.body()) for one in items)
+    return dict(zip(ids, cases, strict=True))
+
+
+def outcomes_of(trials: Sequence[HelpTrial], cases: Mapping[str, Case]) -> list[Outcome]:
+    """The finished trials as outcomes, for the same analysis as of simulated raters.
+
+    People say where and of what type, not how sure they are: the confidence of each mark is 1. The effort is in seconds
+    of active time before and after the help. Unfinished trials are left out: report `finished` beside the figures.
+
+    Args:
+        trials: of one task, as `Desk.trials` gives them.
+        cases: by the id of the item's artifact; a case's number is its place among them.
+
+    Raises:
+        DataError: a trial's item is none of the cases, or its arm is none that Kilter knows.
+    """
+    numbers = {artifact: number for number, artifact in enumerate(cases)}
+    return [_outcome(one, numbers, cases) for one in trials if one.finished]
+
+
+def _outcome(one: HelpTrial, numbers: Mapping[str, int], cases: Mapping[str, Case]) -> Outcome:
+    if one.artifact not in numbers:
+        raise DataError(f"The item {one.artifact[:8]} was judged, but is none of the cases of this study.")
+    if one.arm not in ARMS:
+        raise DataError(f"The arm '{one.arm}' is none of {', '.join(ARMS)}: its trials cannot be analyzed.")
+    arm, case = cast(Arm, one.arm), cases[one.artifact]
+    trial = Trial(one.rater, numbers[one.artifact], arm, one.place)
+    help_ = Assistance(arm, "", tuple(_claim(claim) for claim in one.claims)) if one.claims else NOTHING
+    alone, marks = _marks(one.alone), _marks(one.aided or {})
+    review = Review(alone, marks, list(one.followed), (one.alone_ms + one.aided_ms) / 1000)
+    return Outcome(trial, case, help_, review, compare(case, alone), compare(case, marks))
+
+
+def _marks(judgments: Mapping[str, Judgment]) -> list[Mark]:
+    said = judgments.get(QUESTION)
+    return [Mark(one["start"], one["end"], one["type"]) for one in (said.spans or [] if said else [])]
+
+
+def _shown(claim: Claim) -> HelpClaim:
+    return HelpClaim(
+        claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability
+    )
+
+
+def _claim(claim: HelpClaim) -> Claim:
+    return Claim(
+        claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability
+    )
