@@ -8,7 +8,7 @@ from typing import cast
 from kilter.errors import DataError
 from kilter.feedback.tasks import NO_HELP, FlawsQuestion, Help, HelpClaim, Overlap, Task, TaskItem
 from kilter.feedback.work import HelpTrial
-from kilter.oversight.assistance import ARMS, NOTHING, Arm, Assistance, Claim
+from kilter.oversight.assistance import ARMS, Arm, Assistance, Claim
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
@@ -91,7 +91,7 @@ def _outcome(one: HelpTrial, numbers: Mapping[str, int], cases: Mapping[str, Cas
         raise DataError(f"The arm '{one.arm}' is none of {', '.join(ARMS)}: its trials cannot be analyzed.")
     arm, case = cast(Arm, one.arm), cases[one.artifact]
     trial = Trial(one.rater, numbers[one.artifact], arm, one.place)
-    help_ = Assistance(arm, "", tuple(_claim(claim) for claim in one.claims)) if one.claims else NOTHING
+    help_ = Assistance(arm, "", tuple(_claim(claim) for claim in one.claims))  # whose critic, the artifacts tell
     alone, marks = _marks(one.alone), _marks(one.aided or {})
     review = Review(alone, marks, list(one.followed), (one.alone_ms + one.aided_ms) / 1000)
     return Outcome(trial, case, help_, review, compare(case, alone), compare(case, marks))
@@ -103,12 +103,8 @@ def _marks(judgments: Mapping[str, Judgment]) -> list[Mark]:
 
 
 def _shown(claim: Claim) -> HelpClaim:
-    return HelpClaim(
-        claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability
-    )
+    return HelpClaim(claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability)
 
 
 def _claim(claim: HelpClaim) -> Claim:
-    return Claim(
-        claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability
-    )
+    return Claim(claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability)

@@ -105,7 +105,7 @@ class Task(Settings):
         if set(item.help) - {NO_HELP} != arms or item.help.get(NO_HELP):
             raise DataError(
                 f"{where}: has help for the arms {', '.join(sorted(item.help)) or NO_HELP}, but the task's arms with "
-                f"help are {', '.join(sorted(arms)) or 'none'}. Give the claims of each, [] where a critic says nothing."
+                f"help are {', '.join(sorted(arms)) or 'none'}. Give each its claims, [] where a critic says nothing."
             )
 
 

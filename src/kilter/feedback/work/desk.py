@@ -121,7 +121,10 @@ class Desk:
 
     def _with_claims(self, ids: Sequence[str], new: Sequence[TaskItem]) -> list[TaskItem]:
         """The items, each claim of their help with its artifact: of the kind "claim", with the item as its parent."""
-        claims = [(key, [one for several in item.help.values() for one in several]) for key, item in zip(ids, new, strict=True)]
+        claims = [
+            (key, [one for several in item.help.values() for one in several])
+            for key, item in zip(ids, new, strict=True)
+        ]
         for key in {one.artifact for _, several in claims for one in several if one.artifact}:
             self.record.artifact(key)
         made = iter(self.record.add_artifacts(

@@ -95,7 +95,11 @@ def begin(
 
 
 def keep(
-    connection: Connection, assignment: str, followed: Mapping[str, bool | None], opened: Sequence[int], more_ms: int = 0
+    connection: Connection,
+    assignment: str,
+    followed: Mapping[str, bool | None],
+    opened: Sequence[int],
+    more_ms: int = 0,
 ) -> None:
     """Write down how the claims were taken so far, and the time that it took."""
     kept = {

@@ -32,7 +32,7 @@ class HelpTrial:
         followed: for each claim whether it was accepted; None where that was left open.
         opened: for each claim whether the rater looked at it.
         alone_ms, aided_ms: how long the rater was at it before the help and after.
-        state: "submitted" when finished; else what became of the item: "held", "freed", "skipped", "flagged", "surplus".
+        state: "submitted" when finished; else what became of it: "held", "freed", "skipped", "flagged", "surplus".
     """
 
     rater: int
@@ -64,7 +64,7 @@ def trials(connection: Connection, task: str) -> list[HelpTrial]:
     rows = {row["id"]: Judgment.from_stored(row) for row in connection.execute(judged).mappings()}
     places: Counter[int] = Counter()
     made = []
-    for look, one in sorted(found, key=lambda pair: (pair[0].began, pair[1].id)):
+    for look, one in sorted(found, key=lambda pair: pair[0].began):
         made.append(_trial(look, one, rows, places[look.number]))
         places[look.number] += 1
     return made

@@ -188,9 +188,7 @@ def submit(task: TaskName, body: Judged, site: AtSite, session: Changing) -> Tak
     second = None
     if outcome.help is not None:
         second = _shown(asked, site.desk.assignment(session.person.rater, body.assignment))
-    return Taken(
-        state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome), second=second
-    )
+    return Taken(state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome), second=second)
 
 
 @router.post("/aside")
@@ -265,6 +263,4 @@ def _again(look: SecondLook, item: TaskItem) -> Again:
         claims.append(Claim(
             number=number, verdict=one.verdict, quote=one.quote, text=one.text, type=one.type, start=start, end=end
         ))  # fmt: skip
-    return Again(
-        claims=claims, followed=dict(look.followed), opened=list(look.opened), alone=dict(look.answers)
-    )
+    return Again(claims=claims, followed=dict(look.followed), opened=list(look.opened), alone=dict(look.answers))
