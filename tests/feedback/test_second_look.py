@@ -123,6 +123,11 @@ def test_arms_go_round_with_items_and_raters_and_the_trials_say_all(desk: Desk, 
     assert first.aided is not None
     assert (first.alone["flaws"].value, first.aided["flaws"].value, first.alone_ms, first.aided_ms) == (0, 1, 3000, 500)
     assert (last.aided, last.state, set(last.followed) | {None}) == (None, "held", {None})
+    told = json.loads(json.dumps([one.as_json() for one in trials]))
+    assert (told[0]["arm"], told[0]["item"], told[-1]["aided"]) == (first.arm, first.artifact, None)
+    for one in told[:12]:
+        assert desk.record.find(one["aided"]["flaws"]).supersedes == one["alone"]["flaws"]  # type: ignore[attr-defined]
+        assert all(desk.record.artifact(key).kind == "claim" for key in one["claims"])
 
 
 KILLED = """
@@ -325,7 +330,7 @@ def test_help_and_arms_belong_together() -> None:
     with pytest.raises(ValidationError, match="two arms are the same"):
         helped_task(help={"arms": ["none", "none"]})
     [item] = helped_items(1)
-    with pytest.raises(DataError, match="claims of each"):
+    with pytest.raises(DataError, match="Give each its claims"):
         helped_task(help={"arms": ["none", "critiques", "oracle"]}).check_items([item], "file")
     with pytest.raises(DataError, match="only work items of a task with the setting 'help'"):
         helped_task(help=None).check_items([item], "file")

@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from conftest import PASSWORD, Office, made_office
 from fake_provider import CLIENT, FakeProvider
 from fake_provider import SECRET as SECRET_THERE
+from helped import TEXT, claim, helped_task
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
@@ -30,8 +31,9 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import select
 
 from kilter.feedback.accounts import ROLES, passwords
+from kilter.feedback.tasks import Task, read_item
 from kilter.feedback.work import Submission
-from kilter.feedback.work.tables import assignments
+from kilter.feedback.work.tables import assignments, second_looks
 from kilter.serving import running
 from kilter.web import Site, create_app
 from kilter.web.limits import Limits
@@ -52,6 +54,7 @@ class World:
     app: Any
     schema: Any
     operations: dict[str, Any]
+    study: Task
     victim: str
     theirs: list[str]
     own: dict[str, list[str]] = field(default_factory=dict)
@@ -82,7 +85,8 @@ class World:
             session = self.office.site.people.session(self.office.tokens[actor])
             assert session is not None
             given = self.office.site.desk.next(self.office.task, session.person.rater, 3)
-            self.own[actor] = [one.id for one in given]
+            helped = self.office.site.desk.next(self.study, session.person.rater, 2)
+            self.own[actor] = [one.id for one in (*given, *helped)]
         return self.own[actor]
 
     def work_of_the_victim(self) -> list[Any]:
@@ -91,6 +95,8 @@ class World:
         with self.office.site.desk.record.reading() as connection:
             query = select(*columns).where(assignments.c.rater == self.victim).order_by(assignments.c.id)
             kept = [tuple(row) for row in connection.execute(query)]
+            looks = select(second_looks).where(second_looks.c.rater == self.victim)
+            kept += [tuple(row) for row in connection.execute(looks)]
         return [*kept, len(self.office.site.desk.record.judgments(judge=self._judge))]
 
     @property
@@ -129,10 +135,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         held = site.desk.next(office.task, rater, 3)
         site.desk.submit(office.task, rater, held[0].id, Submission("victims-key", {"better": 1}, STARTED, {}))
         site.desk.save_draft(office.task, rater, held[1].id, {"better": SECRET})
+        study = helped_task(help={"arms": ["critiques"]}, overlap={"judges": 1})
+        site.desk.add_task(study)
+        rows = [{"prompt": f"study {n}", "responses": [TEXT], "help": {"critiques": [
+            claim("Alba", text=f"claim {n}" if n else SECRET)]}} for n in range(100)]  # fmt: skip
+        site.desk.add_items(study, [read_item(one, "x") for one in rows])
+        [looked] = site.desk.next(study, rater)
+        site.desk.submit(study, rater, looked.id, Submission("victims-alone", {"flaws": []}, STARTED, {}))
+        held.append(looked)
         app = create_app(site)
         schema = schemathesis.openapi.from_asgi("/openapi.json", app)
         found = {one.ok().label: one.ok() for one in schema.get_all_operations()}
-        yield World(office, app, schema, found, session.person.id, [one.id for one in held])
+        yield World(office, app, schema, found, study, session.person.id, [one.id for one in held])
 
 
 def operations() -> list[str]:
@@ -153,7 +167,7 @@ def fitted(world: World, case: Case, actor: str | None, draw: Any) -> Case:
 
     places = case.path_parameters or {}
     if "task" in places and draw(usually):
-        places["task"] = "helpful"
+        places["task"] = draw(st.sampled_from(["helpful", "helpful", "study"]))
     if "person" in places and draw(usually):
         strangers = [one.id for one in world.office.site.people.all() if one.name != "spare" and one.id != world.victim]
         places["person"] = one_of(strangers)
@@ -174,7 +188,10 @@ def fitted(world: World, case: Case, actor: str | None, draw: Any) -> Case:
             body["before"] = one_of([*world.hands(actor), *world.theirs])
         if "answers" in body and draw(usually):
             value = draw(st.sampled_from([0, 1, "tie", None, 7, {"choice": 1}, [0], 10**400, "\ud800"]))
-            body["answers"] = {"better": value}
+            body["answers"] = draw(st.sampled_from([{"better": value}, {"better": value}, {"flaws": []}]))
+        if "followed" in body and draw(usually):
+            body["followed"] = draw(st.sampled_from([None, {}, {"0": True}, {"0": None}, {"1": False}]))
+            body["opened"] = draw(st.sampled_from([[], [0], [1]]))
     return case
 
 
@@ -205,7 +222,8 @@ def test_every_route_holds_to_its_schema_and_to_the_persons_own_work(world: Worl
         assert SECRET not in answer.content.decode(errors="replace")
         assert world.work_of_the_victim() == before
         if label.endswith("/open"):
-            world.office.site.desk.set_open("helpful", True)
+            for task in ("helpful", "study"):
+                world.office.site.desk.set_open(task, True)
 
     ask()
 
@@ -224,3 +242,21 @@ def test_the_fuzz_comes_past_the_doors(world: World) -> None:
         case.validate_response(answer, checks=CHECKS)
         assert answer.status_code == 200, answer.content
         assert json.loads(answer.content)["state"] == "submitted"
+
+
+def test_the_fuzz_comes_to_the_second_look(world: World) -> None:
+    cookies = world.signed_in("owner")
+    session = world.office.site.people.session(world.office.tokens["owner"])
+    assert session is not None
+    given = world.office.site.desk.next(world.study, session.person.rater, 50)
+    assignment = next(one.id for one in given if one.look is None)
+    for more in ({}, {"followed": {"0": True}, "opened": [0]}):
+        body = {"assignment": assignment, "key": f"a-key-{len(more)}", "answers": {"flaws": []}, "started": STARTED}
+        case = world.operations["POST /api/tasks/{task}/submit"].Case(
+            path_parameters={"task": "study"}, headers={"x-csrf": world.word("owner")}, body=body | more,
+            media_type="application/json",
+        )  # fmt: skip
+        answer = case.call(cookies=cookies)
+        case.validate_response(answer, checks=CHECKS)
+        assert answer.status_code == 200, answer.content
+        assert (json.loads(answer.content)["second"] is None) == bool(more)

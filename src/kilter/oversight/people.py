@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import NO_HELP, FlawsQuestion, Help, HelpClaim, Overlap, Task, TaskItem
@@ -89,7 +88,7 @@ def _outcome(one: HelpTrial, numbers: Mapping[str, int], cases: Mapping[str, Cas
         raise DataError(f"The item {one.artifact[:8]} was judged, but is none of the cases of this study.")
     if one.arm not in ARMS:
         raise DataError(f"The arm '{one.arm}' is none of {', '.join(ARMS)}: its trials cannot be analyzed.")
-    arm, case = cast(Arm, one.arm), cases[one.artifact]
+    arm, case = one.arm, cases[one.artifact]
     trial = Trial(one.rater, numbers[one.artifact], arm, one.place)
     help_ = Assistance(arm, "", tuple(_claim(claim) for claim in one.claims))  # whose critic, the artifacts tell
     alone, marks = _marks(one.alone), _marks(one.aided or {})

@@ -107,11 +107,13 @@ def _claim(one: Any, where: str) -> HelpClaim:
         raise DataError(f"{where}: a claim says where its passage is: quote (a text), start and end (whole numbers).")
     if start < 0 or not quote or end - start != len(quote):
         raise DataError(f"{where}: the quote has {len(quote)} characters, but stands from {start} to {end}.")
-    text, verdict, kind = one.get("text"), one.get("verdict"), one.get("type")
+    text, kind = one.get("text"), one.get("type")
     if not isinstance(text, str) or not text.strip() or not isinstance(kind, str | None):
         raise DataError(f"{where}: a claim has a text that is not empty, and a type that is a text, if it has one.")
-    if verdict not in get_args(Verdict):
-        raise DataError(f"{where}: the verdict is '{verdict}': {nearest(str(verdict), get_args(Verdict))}")
+    verdict = next((known for known in get_args(Verdict) if known == one.get("verdict")), None)
+    if verdict is None:
+        given = str(one.get("verdict"))
+        raise DataError(f"{where}: the verdict is '{given:.40}': {nearest(given, get_args(Verdict))}")
     sure, artifact = one.get("probability"), one.get("artifact")
     if sure is not None and (isinstance(sure, bool) or not isinstance(sure, int | float) or not 0 <= sure <= 1):
         raise DataError(f"{where}: the probability {sure!r:.40} does not lie between 0 and 1.")

@@ -86,7 +86,7 @@ def begin(
     """
     number = _number_of(connection, task, rater)
     place = connection.execute(select(items.c.number).where(items.c.id == item)).scalar_one()
-    arm = help_.arms[(place + number) % len(help_.arms)]
+    arm = help_.arms[(int(place) + number) % len(help_.arms)]
     connection.execute(insert(second_looks), {
         "assignment": assignment, "task": task, "rater": rater, "number": number, "arm": arm, "began": now,
         "aided_ms": 0, "followed": "{}", "opened": "[]", **kept,

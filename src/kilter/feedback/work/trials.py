@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -54,6 +55,16 @@ class HelpTrial:
     def finished(self) -> bool:
         """Whether both answers are there."""
         return self.aided is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """The trial for a file: ids on the record in place of what they name."""
+        return {
+            "rater": self.rater, "judge": self.judge, "place": self.place, "item": self.artifact, "arm": self.arm,
+            "claims": [one.artifact for one in self.claims], "followed": list(self.followed),
+            "opened": list(self.opened), "alone": {name: one.id for name, one in self.alone.items()},
+            "aided": None if self.aided is None else {name: one.id for name, one in self.aided.items()},
+            "alone_ms": self.alone_ms, "aided_ms": self.aided_ms, "state": self.state,
+        }  # fmt: skip
 
 
 def trials(connection: Connection, task: str) -> list[HelpTrial]:

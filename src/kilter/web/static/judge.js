@@ -241,7 +241,7 @@ class Judging {
       this.#judged += 1;
       if (!this.#current) this.#next();
     }
-    if (answer?.right && !this.#current) this.#explain(answer);
+    if (answer?.right && !this.#current && this.record) this.#explain(answer); // unless it was sent by an earlier page
   }
 
   #explain({ right, explanation, known }) {

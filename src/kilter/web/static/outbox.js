@@ -34,7 +34,7 @@ export class Outbox {
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
-    this.flush();
+    await this.flush(); // what waits here may bring something that is to be shown first
   }
 
   /** Keep an entry {assignment, key, path, body}; a later one of the same assignment takes its place. */
