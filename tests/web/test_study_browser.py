@@ -236,6 +236,25 @@ def test_undo_goes_back_to_the_second_look_and_not_to_the_first(office: Office, 
     assert len(office.site.desk.record.judgments()) == 3
 
 
+def test_passages_from_right_to_left_and_behind_an_emoji(office: Office, open_page: Open) -> None:  # noqa: F811
+    text, quote = "مرحبا 🙂 كانبيرا حمراء.", "كانبيرا"
+    start = text.index(quote)
+    about = {"quote": quote, "start": start, "end": start + len(quote), "verdict": "wrong", "text": "خطأ"}
+    add_study(office, 1, responses=[text], help={"critiques": [about]})
+    page = started(open_page)
+    press(page, "n")
+    look_again(page)
+    press(page, "j", "a")
+    assert highlighted(page) == [quote]
+    expect(marks(page)).to_have_text(quote)
+    settled(page)
+    press(page, "Enter")
+    saved(page)
+    expect(page.locator("#record")).to_contain_text("Nothing is left")
+    [result] = office.site.desk.results("study")
+    assert [text[one["start"] : one["end"]] for one in result.judgment.spans or []] == [quote]
+
+
 def test_the_arms_differ_by_the_help_alone(office: Office, open_page: Open) -> None:  # noqa: F811
     add_study(office, 3, ARMS)
     page = started(open_page)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from kilter.feedback.accounts import Session
 from kilter.feedback.tasks import MOST_CLAIMS, Task, TaskItem
@@ -53,7 +53,8 @@ def no_nul(text: str) -> str:
 
 Answers = Annotated[dict[str, Any], Field(max_length=20), AfterValidator(_kept)]
 Number = Annotated[int, Field(ge=0, lt=MOST_CLAIMS)]
-Followed = Annotated[dict[Annotated[str, Field(pattern=r"^\d{1,2}$")], bool | None], Field(max_length=MOST_CLAIMS)]
+ClaimName = Annotated[str, Field(pattern=r"^\d{1,2}$")]
+Followed = Annotated[dict[ClaimName, StrictBool | None], Field(max_length=MOST_CLAIMS)]
 Opened = Annotated[list[Number], Field(max_length=MOST_CLAIMS)]
 
 
