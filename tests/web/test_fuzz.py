@@ -251,7 +251,12 @@ def test_the_fuzz_comes_to_the_second_look(world: World) -> None:
     given = world.office.site.desk.next(world.study, session.person.rater, 50)
     assignment = next(one.id for one in given if one.look is None)
     for more in ({}, {"followed": {"0": True}, "opened": [0]}):
-        body = {"assignment": assignment, "key": f"key-of-look-{len(more)}", "answers": {"flaws": []}, "started": STARTED}
+        body = {
+            "assignment": assignment,
+            "key": f"key-of-look-{len(more)}",
+            "answers": {"flaws": []},
+            "started": STARTED,
+        }
         case = world.operations["POST /api/tasks/{task}/submit"].Case(
             path_parameters={"task": "study"}, headers={"x-csrf": world.word("owner")}, body=body | more,
             media_type="application/json",
