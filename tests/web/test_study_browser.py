@@ -89,9 +89,9 @@ def test_both_looks_by_keys_alone_and_nothing_of_help_before(office: Office, ope
     assert highlighted(page) == ["Alba is red"]
     press(page, "a")
     expect(marks(page)).to_have_text(["Boro", "Alba is red"])
-    press(page, "j", "r", "j", "a")
+    press(page, "j", "r", "ArrowDown", "a")
     expect(marks(page)).to_have_text("Alba is red")
-    press(page, "k", "r", "j")  # refused, and open again
+    press(page, "ArrowUp", "r", "j")  # refused, and open again
     press(page, "Enter")
     expect(page.locator(".turn .text")).to_have_text("study 1?")
     expect(page.locator("#stage")).to_have_text("First alone")
@@ -300,4 +300,8 @@ def test_axe_finds_nothing_serious_on_a_second_look(office: Office, open_page: O
           return document.elementFromPoint(box.left + 2, (box.top + box.bottom) / 2)?.closest(".response") !== null;
         }"""
     ), "the passage is in sight"
+    for _ in range(3):
+        expect(page.locator(".claim[data-now] button").last).to_be_in_viewport(ratio=1)
+        expect(page.locator("#submit")).to_be_in_viewport(ratio=1)
+        press(page, "j")
     assert_accessible(page)

@@ -323,8 +323,8 @@ class Judging {
       ["?", words.help, () => this.#showKeys(), "show-keys"],
       ["Ctrl+s", page.texts.keys.draft, () => this.#current && this.#saveDraft(this.#current.assignment, true)],
       ["Escape", words.leave, () => this.#leave()],
-      ["ArrowDown", page.texts.keys.move, () => this.#form?.move(1)],
-      ["ArrowUp", page.texts.keys.move, () => this.#form?.move(-1)],
+      ["ArrowDown", page.texts.keys.move, () => this.#look?.arrow(1) || this.#form?.move(1)],
+      ["ArrowUp", page.texts.keys.move, () => this.#look?.arrow(-1) || this.#form?.move(-1)],
     ];
     at("submit").addEventListener("click", () => this.submit());
     for (const [key, label, run, button] of bindings) {

@@ -75,6 +75,13 @@ export class SecondLook {
     this.#paint();
   }
 
+  /** An arrow was pressed: whether it moved among the claims, as it does while one of them has the focus. */
+  arrow(by) {
+    if (!this.#cards.length || !this.element.contains(document.activeElement)) return false;
+    this.#move(by);
+    return true;
+  }
+
   // The panel
 
   #fill() {
