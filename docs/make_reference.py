@@ -22,7 +22,7 @@ ROOMS = (
     "web",
     "web.oidc",
     "recipes",
-    "recipes.report",
+    "report",
     "serving",
     "evals",
     "oversight",

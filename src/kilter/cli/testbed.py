@@ -98,7 +98,7 @@ def generate(
     words: WordsOption = None,
 ) -> None:
     """Write cases to a JSONL file, each with its flaws, their passages and the truth behind it."""
-    from kilter.recipes.report.files import write_atomically
+    from kilter.report.files import write_atomically
 
     cases = _generate(testbed, n, seed, split, difficulty, flawed, words)
     write_atomically(out, "".join(f"{json.dumps(asdict(case), ensure_ascii=False)}\n" for case in cases))

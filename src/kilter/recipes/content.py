@@ -13,10 +13,10 @@ from kilter.recipes.curves import curves_of
 from kilter.recipes.figures import Figures
 from kilter.recipes.measures import headlines_of, measures_of
 from kilter.recipes.planned import config_of, kind_of
-from kilter.recipes.report import Pair, Rater, Reliability, ReportContent, Reproduction, Response, Stage
 from kilter.recipes.statements import METHODS, limits, notices, summary
 from kilter.recipes.step import Context, Output
 from kilter.record import environment
+from kilter.report import Pair, Rater, Reliability, ReportContent, Reproduction, Response, Stage
 from kilter.training.loop import read_metrics
 from kilter.training.seeds import permutation
 

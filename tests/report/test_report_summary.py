@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kilter.errors import DataError
-from kilter.recipes.report import write_summary
+from kilter.report import write_summary
 from kilter.stats import Estimate, wilson
 
 

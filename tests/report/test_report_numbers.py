@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kilter.recipes.report import numbers
+from kilter.report import numbers
 from kilter.stats import Estimate
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilter.recipes.report import Curve, Headline, Reliability, Series, figures
-from kilter.recipes.report.axes import WIDTH, Frame, labels, padded, ticks
+from kilter.report import Curve, Headline, Reliability, Series, figures
+from kilter.report.axes import WIDTH, Frame, labels, padded, ticks
 from kilter.stats import Estimate, ReliabilityPoint, wilson
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda x: round(x, 3))

@@ -10,9 +10,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from kilter.recipes.report import figures, numbers
-from kilter.recipes.report.content import ReportContent, Stage
-from kilter.recipes.report.files import write_atomically
+from kilter.report import figures, numbers
+from kilter.report.content import ReportContent, Stage
+from kilter.report.files import write_atomically
 
 _HERE = Path(__file__).parent
 
@@ -24,21 +24,25 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 def render(content: ReportContent) -> str:
     """The page as text. Every string of `content` is escaped; what a model wrote cannot become markup."""
+    return set_page(
+        _HERE / "template.html", content.title, content=content, total=total(content.stages),
+        settings=as_yaml(content.settings),
+    )  # fmt: skip
+
+
+def set_page(template: Path, title: str, **values: Any) -> str:
+    """One page from a template that extends `frame.html`, with the figures and numbers of this room at hand."""
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader([template.parent, _HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    page: str = environment.get_template("template.html").render(
-        content=content,
-        total=total(content.stages),
-        settings=_yaml(content.settings),
-        style=Markup((_HERE / "style.css").read_text("utf-8")),
-        figures=figures,
-        numbers=numbers,
+    style = Markup((_HERE / "style.css").read_text("utf-8"))
+    page: str = environment.get_template(template.name).render(
+        title=title, style=style, figures=figures, numbers=numbers, **values
     )
     return visible(page)
 
@@ -81,7 +85,8 @@ def _visible(character: str) -> str:
     return "\N{REPLACEMENT CHARACTER}" if hidden else character
 
 
-def _yaml(settings: Mapping[str, Any]) -> str:
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as a page shows them; empty where there are none."""
     if not settings:
         return ""
     return yaml.safe_dump(_simple(settings), sort_keys=False, allow_unicode=True, width=100)

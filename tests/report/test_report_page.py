@@ -14,7 +14,7 @@ import pytest
 from scipy.special import expit, logit
 
 from kilter.errors import DataError, StorageError
-from kilter.recipes.report import (
+from kilter.report import (
     Curve,
     Headline,
     Measure,
@@ -28,7 +28,7 @@ from kilter.recipes.report import (
     Stage,
     write_report,
 )
-from kilter.recipes.report.page import render, total, visible
+from kilter.report.page import render, total, visible
 from kilter.stats import Estimate, calibration
 
 CLUSTERED = "bootstrap of 120 clusters, BCa, 2000 replicates"

@@ -3,7 +3,7 @@
 `write_summary` writes the same figures for programs.
 """
 
-from kilter.recipes.report.content import (
+from kilter.report.content import (
     Curve,
     Headline,
     Measure,
@@ -16,8 +16,8 @@ from kilter.recipes.report.content import (
     Series,
     Stage,
 )
-from kilter.recipes.report.page import write_report
-from kilter.recipes.report.summary import write_summary
+from kilter.report.page import write_report
+from kilter.report.summary import write_summary
 
 __all__ = [
     "Curve",

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-from kilter.recipes.report.numbers import MINUS
+from kilter.report.numbers import MINUS
 
 WIDTH = 340
 """Drawing width. On a phone of 360 px it is shown a little smaller, so text of 12 units stays above 11 px."""

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from kilter.recipes.report import axes, numbers
-from kilter.recipes.report.axes import GLYPH, WIDTH, Frame
-from kilter.recipes.report.content import Curve, Headline, Reliability, Series
+from kilter.report import axes, numbers
+from kilter.report.axes import GLYPH, WIDTH, Frame
+from kilter.report.content import Curve, Headline, Reliability, Series
 
 _MARKERS = (
     "M-3.4,0A3.4,3.4 0 1,0 3.4,0A3.4,3.4 0 1,0 -3.4,0Z",  # circle
