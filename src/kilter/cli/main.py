@@ -51,6 +51,7 @@ _COMMANDS = {
     "testbed": _Lazy(
         "kilter.cli.testbed", "app", "Worlds whose truth is known: look at cases with planted flaws, write them."
     ),
+    "oversee": _Lazy("kilter.cli.oversee", "app", "Experiments on help: what assistance is worth to whoever judges."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 

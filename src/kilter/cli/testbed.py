@@ -48,9 +48,7 @@ def show(
     """Show one case: the source, the response with its flaws underlined, and a note on each."""
     if number < 0:
         raise SettingsError(f"--number {number} is no case; the first is 0.")
-    case = catalog.generate(
-        testbed, number + 1, seed, split, difficulty=difficulty, flawed=flawed, words=words
-    )[number]
+    case = catalog.generate(testbed, number + 1, seed, split, difficulty=difficulty, flawed=flawed, words=words)[number]
     if as_json:
         typer.echo(json.dumps(asdict(case), ensure_ascii=False))
         return

@@ -124,12 +124,14 @@ def _settings(output: Output) -> dict[str, Any]:
 
 def _reproduction(context: Context, outputs: Mapping[str, Output]) -> Reproduction:
     about = environment()
+    code = about["code"]
     command = " ".join(["kilter run", context.recipe["source"], *context.recipe["overrides"]])
     hashes = {name: output.key[:16] for name, output in context.outputs.items()}
-    versions = {key: str(value) for key, value in about.items() if key in ("python", "torch", "transformers", "kilter")}
+    known = {"kilter": code["kilter"], "python": about["python"], **about["libraries"]}
+    versions = {name: str(known[name]) for name in ("kilter", "python", "torch", "transformers") if known.get(name)}
     return Reproduction(
         commands=(command, "kilter record verify"),
-        commit=str(about.get("commit", "unknown")),
+        commit=f"{code.get('commit') or 'unknown'}{', with changes' if code.get('dirty') else ''}",
         versions=versions,
         seeds={"recipe": int(context.recipe["seed"])},
         hashes=hashes,
