@@ -33,7 +33,7 @@ from kilter.oversight.study import (
 from kilter.record import Principal, Workspace
 from kilter.testbeds import Case
 
-CHUNK = 20  # questions of a model between two writes
+CHUNK = 8  # questions of a model between two writes: what an ended server costs at most
 
 Ask = Callable[[str, str | None, int], ChatModel]
 """Opens a model by its name, folder or address, the server's name for it, and the longest answer."""
