@@ -64,7 +64,7 @@ def after_critique(help_: Assistance, second: Assistance) -> Assistance:
 
 
 def surest(help_: Sequence[Assistance]) -> Assistance:
-    """Best of n: of several critiques of one case the one whose claims are the surest in sum, 1/2 where it does not say."""
+    """Best of n: of several critiques of one case the one whose claims are the surest in sum."""
     if not help_:
         raise DataError("There is no critique to choose from.")
     return max(help_, key=lambda one: sum((claim.probability or 0.5) - 0.5 for claim in one.claims))
