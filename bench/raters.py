@@ -1,6 +1,6 @@
 """Two hundred simulated raters on the real pages: nothing lost, nothing doubled, and how long a submit takes.
 
-`python bench/raters.py [--judgments 50000] [--kills 10] [--database postgresql://...]`, into results/feedback.json.
+`python bench/raters.py [--judgments 50000] [--kills 10] [--postgresql]`, into results/feedback.json.
 
 Each rater signs in, asks for items and submits them as the page's outbox does: under a name of its own, again and again
 until the server has said that it has it. The server is `kilter feedback serve` in a process of its own, on the real
@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from durable_postgresql import durable_postgresql
 from rows import RESULTS, commit, describe_machine, keep
 
 TASK = "pairs"
@@ -215,16 +217,19 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=200)
     parser.add_argument("--rate", type=float, default=50.0, help="submits a second")
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--database")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL server that is started for it")
     parser.add_argument("--port", type=int, default=8047)
     parser.add_argument("--out", type=Path, default=RESULTS / "feedback.json")
     options = parser.parse_args()
     judges = 2
     items = round(options.judgments / (judges + 0.2))
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        durable_postgresql() if options.postgresql else nullcontext() as database,
+    ):
         folder = Path(name)
-        sessions = set_up(folder, options.database, items, judges, options.raters)
-        server, tally = Server(folder, options.port, options.database), Tally()
+        sessions = set_up(folder, database, items, judges, options.raters)
+        server, tally = Server(folder, options.port, database), Tally()
         server.start()
         began = time.monotonic()
         try:
@@ -232,7 +237,7 @@ def main() -> None:
         finally:
             server.kill()
         seconds = time.monotonic() - began
-        found = check(folder, options.database, tally)
+        found = check(folder, database, tally)
     new = rows(options, found, tally, seconds)
     print("\n" + json.dumps(new, indent=2))
     keep(options.out, new)
@@ -240,7 +245,7 @@ def main() -> None:
 
 def rows(options: argparse.Namespace, found: dict[str, Any], tally: Tally, seconds: float) -> list[dict[str, Any]]:
     """The figures of one load; the rest of what was checked stands with them."""
-    where = "PostgreSQL" if options.database else "SQLite"
+    where = "PostgreSQL" if options.postgresql else "SQLite"
     at_once = len(tally.acknowledged) / seconds
     load = f"{options.raters} raters, {len(tally.acknowledged):,} judgments, {at_once:.0f} submits/s, {where}"
     common = {
