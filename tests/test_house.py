@@ -203,3 +203,17 @@ except AttributeError as error:
     assert functions == str(["function"] * 6)
     assert missing == "[]"
     assert error == "module 'kilter.models' has no attribute 'smaple'"
+
+
+MOST_LINES = 50
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_function_must_be_scrolled_through(path: Path) -> None:
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = ast.get_docstring(node, clean=False) is not None
+            begin = node.body[0].end_lineno if documented else node.lineno
+            assert node.end_lineno is not None
+            assert begin is not None
+            assert node.end_lineno - begin <= MOST_LINES, f"{node.name} has {node.end_lineno - begin} lines"
