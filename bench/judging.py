@@ -30,7 +30,7 @@ from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as Late
 from rows import RESULTS, commit, describe_machine, keep, spread
 
-THINKING = 0.5
+THINKING, SEEN = 0.5, 0.35
 CALM = 30
 WORK = "{items} comparisons, one key each, in headless Chromium on the same machine as the server"
 NEXT = """old => {
@@ -279,6 +279,9 @@ def rows(ours: dict[str, Any], theirs: dict[str, Any], kills: int, common: dict[
         }  # fmt: skip
 
     found = [one("key to next item on screen", "s", ours["seconds"], theirs["seconds"])]
+    without = [[value - SEEN for value in each["seconds"]] for each in (ours, theirs)]
+    name = "next item on screen, beyond the 350 ms that a choice is shown"
+    found.append({**one(name, "s", *without), "target": 0.1})
     for key, name, unit in (
         ("keys", "keys per item", "keys"), ("requests", "requests per item", "requests"),
         ("sent", "bytes sent per item", "bytes"), ("received", "bytes received per item", "bytes"),
