@@ -1,4 +1,4 @@
-"""Composing a correct short answer about a thing: several true claims, simple, denied, joined, and over several hops."""
+"""Composing a correct short answer about a thing: true claims, simple, denied, joined, and over several hops."""
 
 from __future__ import annotations
 

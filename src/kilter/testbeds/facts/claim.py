@@ -12,7 +12,7 @@ from kilter.testbeds.facts.world import World
 
 @dataclass(frozen=True)
 class Is:
-    """That the value at the end of `path`, from `subject` on, is `value`; `wording` chooses among the ways to say it."""
+    """That the value at the end of `path`, from `subject` on, is `value`; `wording` chooses how it is said."""
 
     subject: str
     path: tuple[str, ...]

@@ -2,7 +2,8 @@
 
 A relation to another thing is drawn from all things of that kind, but by its rule: "spread" gives every thing of the
 kind its turn, "inverse" takes one that names this thing, "chain" the last one before with the same value of `by`,
-"other" one that is not the value of `by`, "alive" one whose years include an event's. A year follows another one by an offset, or lies between two.
+"other" one that is not the value of `by`, "alive" one whose years include an event's. A year follows another one by an
+offset, or lies between two.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def grow(articles: int, seed: int, split: Split = "train") -> World:
     if not _LEAST <= articles <= _MOST:
         raise DataError(f"An encyclopedia has {_LEAST} to {_MOST:,} articles, not {articles:,}; set articles between.")
     grower = _Grower(schema(split), random.Random(f"facts/{split}/{seed}/{articles}"))
-    for kind, count in _counts(grower.words, articles).items():
+    for kind_name, count in _counts(grower.words, articles).items():
         for _ in range(count):
-            grower.name(grower.words.kinds[kind])
+            grower.name(grower.words.kinds[kind_name])
     for kind in grower.words.kinds.values():
         for name in grower.of_kind(kind.name):
             for relation in kind.relations:
@@ -127,20 +128,20 @@ class _Grower:
         return value
 
     def _thing(self, name: str, relation: Relation) -> str | None:
-        rule, by, facts = relation.rule.get("rule"), relation.rule.get("by"), self.facts
+        rule, by, facts = relation.rule.get("rule"), relation.rule.get("by", ""), self.facts
         others = [other for other in self.of_kind(relation.of) if other != name]
         if rule == "spread":
             return others[self.of_kind(relation.kind).index(name) % len(others)]
         if rule == "inverse":
-            others = [other for other in others if facts[other][str(by)] == name]
+            others = [other for other in others if facts[other][by] == name]
         elif rule == "chain":
             before = self.of_kind(relation.kind)
             before = before[: before.index(name)]
-            others = [other for other in before if facts[other][str(by)] == facts[name][str(by)]][-1:]
+            others = [other for other in before if facts[other][by] == facts[name][by]][-1:]
         elif rule == "other":
-            others = [other for other in others if other != facts[name][str(by)]]
+            others = [other for other in others if other != facts[name][by]]
         elif rule == "alive":
-            birth, death, year = by or ()
+            birth, death, year = by
             at = int(facts[name][year])
             used = set(facts[name].values())
             alive = (one for one in others if int(facts[one][birth]) + _CLOSEST_AGE <= at <= int(facts[one][death]))
@@ -149,7 +150,9 @@ class _Grower:
 
     def told(self) -> dict[str, dict[str, str]]:
         """The facts without those about which the encyclopedia keeps silent."""
-        optional = {(kind.name, one.name) for kind in self.words.kinds.values() for one in kind.relations if one.optional}
+        optional = {
+            (kind.name, one.name) for kind in self.words.kinds.values() for one in kind.relations if one.optional
+        }
         return {
             name: {
                 relation: value

@@ -19,7 +19,7 @@ from kilter.testbeds.facts.world import World
 
 @dataclass(frozen=True)
 class Planted:
-    """What became wrong: the kind of flaw, how grave it is, a reference critique, and the value that is wrong, if one."""
+    """What became wrong: the kind of flaw, how grave it is, a reference critique, and the one value that is wrong."""
 
     type: str
     severity: Severity

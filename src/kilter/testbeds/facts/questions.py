@@ -72,8 +72,8 @@ def questions(
         kinds: of `KINDS`; all if not set. "true" is a true statement, "false" one with a wrong value; "negated",
             "conjunction" and "disjunction" are true half of the time.
         hops: facts to join for a "multi_hop" question, 2 to 4.
-        options: answers to choose from in questions, 2 or more (fewer where a kind has few values); one of them is always that the encyclopedia does
-            not say, which is right for what is unanswerable.
+        options: answers to choose from in questions, 2 or more, fewer where a kind has few values; one of them is
+            always that the encyclopedia does not say, which is right for what is unanswerable.
         difficulty: from 0 to 1: how near wrong values lie to the right one.
 
     Raises `DataError` for settings out of range, and where the world does not allow so many different questions.
@@ -95,7 +95,9 @@ def questions(
 def _check(kinds: tuple[str, ...], n: int, hops: int, options: int, difficulty: float) -> None:
     unknown = [kind for kind in kinds if kind not in _MAKERS]
     if unknown or not kinds:
-        raise DataError(f"There are no questions of the kind {', '.join(unknown) or '()'}; known are {', '.join(KINDS)}.")
+        raise DataError(
+            f"There are no questions of the kind {', '.join(unknown) or '()'}; known are {', '.join(KINDS)}."
+        )
     for name, value, low, high in (("n", n, 0, 10**6), ("hops", hops, 2, 4), ("options", options, 2, 20)):
         if not low <= value <= high:
             raise DataError(f"{name} of the questions lies between {low} and {high:,}, not at {value:,}.")

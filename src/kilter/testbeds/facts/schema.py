@@ -82,7 +82,9 @@ def schema(split: Split) -> Schema:
         text = resources.files("kilter.testbeds.facts").joinpath(f"world_{split}.json").read_text(encoding="utf-8")
         data: dict[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
-        raise DataError(f"Kilter's own file world_{split}.json cannot be read ({error}); install kilter again.") from error
+        raise DataError(
+            f"Kilter's own file world_{split}.json cannot be read ({error}); install kilter again."
+        ) from error
     return Schema(
         split,
         {entry["kind"]: _kind(entry) for entry in data["kinds"]},
@@ -103,7 +105,9 @@ def _kind(entry: Mapping[str, Any]) -> Kind:
             hop=one.get("hop", ""),
             optional=one.get("optional", False),
             minor=one.get("minor", False),
-            rule={name: one[name] for name in ("rule", "by", "range", "from", "offset", "until", "words") if name in one},
+            rule={
+                name: one[name] for name in ("rule", "by", "range", "from", "offset", "until", "words") if name in one
+            },
         )
         for one in entry["relations"]
     )

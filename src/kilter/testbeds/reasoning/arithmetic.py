@@ -89,13 +89,14 @@ def expression(rng: random.Random, steps: int, difficulty: float) -> Problem:
 def journey(rng: random.Random, steps: int, difficulty: float) -> Problem:
     """How far from home somebody is after legs of so many hours at so many miles an hour, forth and back."""
     top = 20 + size(difficulty) // 10
-    away, legs = 0, []
+    away = 0
+    legs: list[tuple[str, int, int]] = []
     for _ in range(max(2, (steps + 1) // 2)):
         speed, hours = rng.randint(11, top), rng.randint(2, 9)
         sign = "-" if speed * hours < away and rng.random() < 0.6 else "+"
         away = OPERATIONS[sign](away, speed * hours)
-        legs.append([sign, speed, hours])
-    params = {"legs": legs}
+        legs.append((sign, speed, hours))
+    params = {"legs": [list(leg) for leg in legs]}
 
     def text(wordings: Any, words: random.Random) -> str:
         who = words.choice(wordings["names"])

@@ -80,11 +80,13 @@ class Pen:
 
     def cases(self, cases: Sequence[T]) -> Iterator[T]:
         """Every case once; by mistake one is skipped or taken twice. The last is never skipped."""
+        made = False
         for index, case in enumerate(cases):
             number = len(self.steps)
             if index + 1 < len(cases):
                 self.chances.append(Mistake(number, "skipped_case", 0))
-                if self.mistake == self.chances[-1]:
+                if self.mistake == self.chances[-1] and not made:
+                    made = True
                     continue
             if index > 0:
                 self.chances.append(Mistake(number, "repeated_case", 0))
@@ -109,7 +111,7 @@ class Pen:
         Args:
             line: name of its wordings, with {a}, {sign}, {b} and {r}.
             a, sign, b: the calculation.
-            others: numbers by which `b` might be replaced.
+            others: numbers with which `b` might be confused; where there are several it might be misread, too.
             copied: whether `a` is the result of an earlier step and could be copied wrongly.
             flip: whether plus and minus could be mistaken for each other.
             values: for the wordings.
@@ -120,10 +122,13 @@ class Pen:
 
         right = done(a, sign, b)
         other = {"+": "-", "-": "+"}.get(sign)
+        instead = [one for one in dict.fromkeys(others) if one != b]
+        if len(instead) > 1:
+            instead += self.near(b)[: len(instead)]  # as often misread as mistaken for another one
         wrong = {
             "arithmetic_slip": [[a, sign, b, slip] for slip in self.near(right[3])],
             "wrong_copy": [done(near, sign, b) for near in self.near(a)] if copied else [],
-            "wrong_operand": [done(a, sign, one) for one in dict.fromkeys(others) if one != b],
+            "wrong_operand": [done(a, sign, one) for one in instead],
             "wrong_operation": [done(a, other, b)] if flip and other else [],
         }
         wrong = {type: [one for one in ways if one[3] > 0] for type, ways in wrong.items()}

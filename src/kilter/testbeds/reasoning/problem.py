@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,4 +30,4 @@ class Problem:
 
 def size(difficulty: float) -> int:
     """The largest numbers of a problem: from 20, easy, to 900."""
-    return round(20 * 45**difficulty)
+    return round(20 * math.exp(math.log(45) * difficulty))

@@ -163,20 +163,20 @@ def _shortest(
     pen: Pen, station: str, ways: dict[str, int], best: dict[str, int], roads: dict[str, dict[str, int]]
 ) -> int:
     """Write how far a station is by each way, and which is the shortest: [[from, far, road, sum], ...], shortest."""
-    sums = [[one, best[one], miles, best[one] + miles] for one, miles in ways.items()]
-    right = [sums, min(one[3] for one in sums)]
+    sums = [(one, best[one], miles, best[one] + miles) for one, miles in ways.items()]
+    right = [sums, min(total for *_, total in sums)]
     others = [miles for to, other in roads.items() if to != station for miles in other.values()]
 
     def altered(index: int, far: int, miles: int, total: int) -> list[Any]:
-        now = [*sums[:index], [sums[index][0], far, miles, total], *sums[index + 1 :]]
-        return [now, min(one[3] for one in now)]
+        now = [*sums[:index], (sums[index][0], far, miles, total), *sums[index + 1 :]]
+        return [now, min(total for *_, total in now)]
 
     wrong: dict[str, list[Any]] = {"arithmetic_slip": [], "wrong_copy": [], "wrong_operand": []}
     for index, (_, far, miles, total) in enumerate(sums):
         wrong["arithmetic_slip"] += [altered(index, far, miles, near) for near in pen.near(total)]
         wrong["wrong_copy"] += [altered(index, near, miles, near + miles) for near in (pen.near(far) if far else [])]
         wrong["wrong_operand"] += [altered(index, far, one, far + one) for one in others if one != miles]
-    wrong["wrong_comparison"] = [[sums, one[3]] for one in sums if one[3] > right[1]]
+    wrong["wrong_comparison"] = [[sums, total] for *_, total in sums if total > right[1]]
 
     def say(data: list[Any]) -> str:
         told = ", ".join(pen.wordings["path_way"][0].format(one=a, far=b, miles=c, r=d) for a, b, c, d in data[0])
