@@ -87,6 +87,15 @@ def inconsistent(kinds: dict[str, str], facts: Facts) -> list[str]:
                 before = its["predecessor"]
                 if facts[before]["realm"] != its["realm"] or facts[before]["died"] != its["crowned"]:
                     wrong.append(f"{name} does not follow {before}")
+        for relation in ("birthplace", "burial", "seat", "begins"):
+            when = {"ruler": "born", "scholar": "born", "academy": "opened", "road": "built"}.get(kind, "")
+            if relation in its and when in its and year(facts, name, when) <= year(facts, its[relation], "founded"):
+                wrong.append(f"{name} is older than {its[relation]}")
+        school = its.get("taught_at")
+        if school is not None and year(facts, school, "opened") >= year(facts, name, "died"):
+            wrong.append(f"{name} cannot have taught at {school}")
+        if kind == "shipyard" and year(facts, its["at"], "chartered") >= year(facts, name, "first_keel"):
+            wrong.append(f"{name} is older than its harbor")
         if kind == "academy":
             founder = its["founder"]
             if not year(facts, founder, "crowned") <= year(facts, name, "opened") <= year(facts, founder, "died"):

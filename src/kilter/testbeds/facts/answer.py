@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from kilter.testbeds.facts.articles import opened
 from kilter.testbeds.facts.claim import Claim, Is, Joined, say
@@ -64,8 +65,10 @@ def _formed(
     if form == "plain" or (form in ("and", "or") and not left):
         return claim
     if form == "and":
-        second = _partner(first, left)
-        return Joined("and", (claim, _plain(world, subject, second, rng.randrange(12))), rng.randrange(12))
+        pair = _pair([first, *left], rng)
+        left[:] = [one for one in (first, *left) if one not in pair]
+        both = tuple(_plain(world, subject, relation, rng.randrange(12)) for relation in pair)
+        return Joined("and", both, rng.randrange(12))
     other = left.pop() if form == "or" else first
     value = wrong_value(world, subject, (other.name,), difficulty, rng)
     if value is None:
@@ -78,12 +81,11 @@ def _formed(
     return Joined("or", tuple(parts), rng.randrange(12))
 
 
-def _partner(first: Relation, left: list[Relation]) -> Relation:
-    """A second relation for an "and", taken from `left`: one whose value could change places with the first's."""
-    same = [one for one in left if one.of == first.of and first.is_thing]
-    second = same[0] if same else left[0]
-    left.remove(second)
-    return second
+def _pair(left: Sequence[Relation], rng: random.Random) -> tuple[Relation, Relation]:
+    """Two relations for an "and", such that their values could change places, if there are any."""
+    pairs = list(combinations(left, 2))
+    alike = [(one, other) for one, other in pairs if one.of == other.of and one.is_thing]
+    return rng.choice(alike or pairs)
 
 
 def write(world: World, statements: Sequence[Statement]) -> tuple[str, list[tuple[int, int]]]:

@@ -96,7 +96,9 @@ def _case(
 def _spoil(draft: Draft) -> None:
     """Plant one flaw, or up to three where the case is to be easy."""
     count = 1 + sum(draft.rng.random() < 0.6 * (1 - draft.difficulty) for _ in range(2))
-    for type in draft.rng.sample(TYPES, len(TYPES)):
+    order = draft.rng.sample(TYPES, len(TYPES))
+    order.sort(key=lambda type: type != "swapped_relation" or draft.rng.random() < 0.5)  # few answers allow it
+    for type in order:
         count -= PLANTERS[type](draft)
         if count <= 0:
             return

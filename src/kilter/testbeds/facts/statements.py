@@ -8,9 +8,7 @@ that ends in "True:" and a `completion` "yes" or "no". Each may be gzipped.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ from typing import Any
 
 from kilter.errors import DataError
 from kilter.testbeds.facts.questions import Question
+from kilter.testbeds.files import read_jsonl, read_text
 
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _JUDGED = re.compile(r"Q: (.*)\nA: (.*)\n(?:True|Helpful):\s*$", re.S)
@@ -50,38 +49,15 @@ def load_statements(path: Path | str, *, options: int = 4, seed: int = 0) -> lis
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = read_text(path)
     if ".jsonl" in path.suffixes:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield number, read_object(path, number, line)
+        yield from read_jsonl(path)
         return
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
         for row in reader:
             yield reader.line_num, dict(row)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}).") from error
-
-
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, gzipped or not. Raises `DataError`."""
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Give a text file in UTF-8, gzipped or not.") from error
-
-
-def read_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    """One line of JSONL. Raises `DataError`."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path}, line {number} is not JSON ({error}). Give one object a line.") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}, line {number} is not a JSON object but {type(row).__name__}.")
-    return row
 
 
 def _question(where: str, kind: str, row: Mapping[str, Any], options: int, rng: random.Random) -> Question:

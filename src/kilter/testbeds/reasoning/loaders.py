@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
 from kilter.testbeds.case import Case, Flaw, Split
-from kilter.testbeds.facts.statements import read_object, read_text
+from kilter.testbeds.files import read_jsonl
 
 _TASK = "Solve the problem step by step."
 _RATINGS = (-1, 0, 1, None)
@@ -34,7 +34,7 @@ def load_prm800k(path: Path | str, split: Split = "train") -> list[Case]:
     Raises `DataError` with the line for a row of another layout, and where nothing is left.
     """
     path = Path(path)
-    cases = [case for number, row in _rows(path) if (case := _labeled(f"{path}, line {number}", row, split))]
+    cases = [case for number, row in read_jsonl(path) if (case := _labeled(f"{path}, line {number}", row, split))]
     if not cases:
         raise DataError(f"{path} holds no labeled solutions. It should have one a line, in PRM800K's layout.")
     return cases
@@ -50,16 +50,10 @@ def load_gsm8k(path: Path | str, split: Split = "train") -> list[Case]:
     Raises `DataError` with the line for a row of another layout, and for an empty file.
     """
     path = Path(path)
-    cases = [_solved(f"{path}, line {number}", row, split) for number, row in _rows(path)]
+    cases = [_solved(f"{path}, line {number}", row, split) for number, row in read_jsonl(path)]
     if not cases:
         raise DataError(f"{path} holds no problems. It should have one a line, with question and answer.")
     return cases
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield number, read_object(path, number, line)
 
 
 def _labeled(where: str, row: Mapping[str, Any], split: Split) -> Case | None:

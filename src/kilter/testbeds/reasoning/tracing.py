@@ -164,7 +164,7 @@ def _shortest(
 ) -> int:
     """Write how far a station is by each way, and which is the shortest: [[from, far, road, sum], ...], shortest."""
     sums = [(one, best[one], miles, best[one] + miles) for one, miles in ways.items()]
-    right = [sums, min(total for *_, total in sums)]
+    shortest = min(total for *_, total in sums)
     others = [miles for to, other in roads.items() if to != station for miles in other.values()]
 
     def altered(index: int, far: int, miles: int, total: int) -> list[Any]:
@@ -176,10 +176,10 @@ def _shortest(
         wrong["arithmetic_slip"] += [altered(index, far, miles, near) for near in pen.near(total)]
         wrong["wrong_copy"] += [altered(index, near, miles, near + miles) for near in (pen.near(far) if far else [])]
         wrong["wrong_operand"] += [altered(index, far, one, far + one) for one in others if one != miles]
-    wrong["wrong_comparison"] = [[sums, total] for *_, total in sums if total > right[1]]
+    wrong["wrong_comparison"] = [[sums, total] for *_, total in sums if total > shortest]
 
     def say(data: list[Any]) -> str:
         told = ", ".join(pen.wordings["path_way"][0].format(one=a, far=b, miles=c, r=d) for a, b, c, d in data[0])
         return pen.line("path", station=station, ways=told, shortest=data[1])
 
-    return int(pen.write(right, say, wrong)[1])
+    return int(pen.write([sums, shortest], say, wrong)[1])
