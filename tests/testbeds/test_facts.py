@@ -371,8 +371,8 @@ def test_bad_questions_and_views_are_refused() -> None:
         questions(world("train"), 1, 0, kinds=("riddle",))
     with pytest.raises(DataError, match="hops"):
         questions(world("train"), 1, 0, hops=9)
-    with pytest.raises(DataError, match="no 4,000 different questions"):
-        questions(grow(24, 0), 4000, 0, kinds=("value",))
+    with pytest.raises(DataError, match="no 150 different questions"):
+        questions(grow(24, 0), 150, 0, kinds=("unanswerable",))
     with pytest.raises(DataError, match="share from 0 to 1"):
         cut(world("train"), 0, 1.5)
 

@@ -14,6 +14,7 @@ from kilter.testbeds.facts.values import wrong_value
 from kilter.testbeds.facts.world import World
 
 _PRONOUN = 0.6  # how often a later statement calls the thing by a pronoun, where it can
+_SWAPPABLE = 0.5  # how often an answer that can joins two relations whose values could change places
 _FORMS = {"plain": 0.38, "not": 0.22, "and": 0.22, "or": 0.1}  # the rest are hops
 
 
@@ -31,6 +32,8 @@ def compose(world: World, subject: str, count: int, difficulty: float, rng: rand
     statements = [Statement(_plain(world, subject, left[0], 0), False)]
     left = rng.sample(left[1:], len(left) - 1)
     hops = _hops(world, subject, difficulty, rng)
+    if _alike(left) and rng.random() < _SWAPPABLE:
+        statements.append(Statement(_formed(world, subject, "and", left, difficulty, rng), False))
     while len(statements) < count and (left or hops):
         form = rng.choices([*_FORMS, "hop"], [*_FORMS.values(), 0.08 + 0.3 * difficulty])[0]
         claim: Claim | None = None
@@ -43,7 +46,7 @@ def compose(world: World, subject: str, count: int, difficulty: float, rng: rand
             continue
         if claim is not None:
             statements.append(Statement(claim, rng.random() < _PRONOUN))
-    return statements
+    return [statements[0], *rng.sample(statements[1:], len(statements) - 1)]
 
 
 def _hops(world: World, subject: str, difficulty: float, rng: random.Random) -> list[tuple[str, ...]]:
@@ -58,7 +61,7 @@ def _plain(world: World, subject: str, relation: Relation, wording: int) -> Is:
 
 def _formed(
     world: World, subject: str, form: str, left: list[Relation], difficulty: float, rng: random.Random
-) -> Claim | None:
+) -> Claim:
     """A claim of one of the forms; it takes its relations from `left`."""
     first = left.pop()
     claim = _plain(world, subject, first, rng.randrange(12))
@@ -83,9 +86,12 @@ def _formed(
 
 def _pair(left: Sequence[Relation], rng: random.Random) -> tuple[Relation, Relation]:
     """Two relations for an "and", such that their values could change places, if there are any."""
-    pairs = list(combinations(left, 2))
-    alike = [(one, other) for one, other in pairs if one.of == other.of and one.is_thing]
-    return rng.choice(alike or pairs)
+    return rng.choice(_alike(left) or list(combinations(left, 2)))
+
+
+def _alike(left: Sequence[Relation]) -> list[tuple[Relation, Relation]]:
+    """Pairs of relations to things of the same kind."""
+    return [(one, other) for one, other in combinations(left, 2) if one.of == other.of and one.is_thing]
 
 
 def write(world: World, statements: Sequence[Statement]) -> tuple[str, list[tuple[int, int]]]:
