@@ -38,6 +38,7 @@ class Testbed:
 # Adding a testbed is adding a line.
 TESTBEDS = {
     "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
+    "code": Testbed("kilter.testbeds.code", "Python functions, their docstrings and hidden tests."),
 }
 
 NameArgument = Annotated[str, typer.Argument(metavar="TESTBED", help=f"One of: {', '.join(TESTBEDS)}.")]

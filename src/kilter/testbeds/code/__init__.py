@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from kilter.testbeds.code.bugs import TYPES
 from kilter.testbeds.code.generate import generate
+from kilter.testbeds.code.load import load_bugs, load_humaneval, load_mbpp
 
-__all__ = ["TYPES", "generate"]
+__all__ = ["TYPES", "generate", "load_bugs", "load_humaneval", "load_mbpp"]

@@ -10,11 +10,11 @@ from typing import Any
 from kilter.errors import DataError
 from kilter.testbeds.case import Case, Flaw, Split
 from kilter.testbeds.code.bugs import said
-from kilter.testbeds.code.mutate import mutants
+from kilter.testbeds.code.mutate import Site, mutated, sites, some_mutants
 from kilter.testbeds.code.place import call, changed, docstring, lines_of, should_be
 from kilter.testbeds.code.problem import Problem, Style, draw_style, written
 from kilter.testbeds.code.problems import problems
-from kilter.testbeds.code.trial import Job, equal, outcomes
+from kilter.testbeds.code.trial import Job, differing, is_rough, outcomes
 
 _CALLS = 24  # tests of a function, examples included
 _EXAMPLES = 3
@@ -66,7 +66,7 @@ class _Bug:
     type: str
     index: int
     knob: tuple[str, int] | None = None
-    change: tuple[str, str] | None = None
+    site: Site | None = None
 
 
 @dataclass
@@ -90,11 +90,6 @@ class _Draft:
     def failing(self, index: int) -> list[int]:
         """The calls for which a version gives something else than the reference."""
         return differing(self.outcomes[0], self.outcomes[index])
-
-
-def differing(expected: list[str], found: list[str]) -> list[int]:
-    """The calls that give something else than they should."""
-    return [at for at, (one, two) in enumerate(zip(expected, found, strict=True)) if not equal(one, two)]
 
 
 def _batch(indices: range, seed: int, split: Split, difficulty: float, flawed: float) -> list[Case]:
@@ -134,8 +129,7 @@ def _draft(rng: random.Random, split: Split) -> _Draft:
         calls.setdefault(repr(arguments), arguments)
         if len(calls) == _CALLS:
             break
-    tree = written(problem, knobs, style)
-    codes = [ast.unparse(written(problem, knobs, Style(names=style.names))), ast.unparse(tree)]
+    codes = [ast.unparse(written(problem, knobs, how)) for how in (Style(names=style.names), style)]
     bugs: list[_Bug] = []
     for knob, count in problem.sizes().items():
         for setting in range(count):
@@ -143,36 +137,33 @@ def _draft(rng: random.Random, split: Split) -> _Draft:
             if text not in codes[1:]:
                 bugs.append(_Bug(problem.knobs[knob], len(codes), knob=(knob, setting)))
                 codes.append(text)
-    found = [one for one in mutants(tree) if ast.unparse(one.tree) not in codes]
-    rng.shuffle(found)
-    for mutant in sorted(found, key=lambda one: _turn(one, found))[:_MUTANTS]:
-        bugs.append(_Bug(mutant.type, len(codes), change=mutant.change))
-        codes.append(ast.unparse(mutant.tree))
+    for mutant in some_mutants(codes[1], _MUTANTS, rng):
+        if mutant.code not in codes:  # a knob's other setting may read the same
+            bugs.append(_Bug(mutant.site.type, len(codes), site=mutant.site))
+            codes.append(mutant.code)
     name = style.names.get(problem.name, problem.name)
     return _Draft(rng, problem, knobs, style, name, tuple(calls.values()), codes, bugs)
-
-
-def _turn(mutant: Any, found: list[Any]) -> int:
-    """The how-manyth of its type it is, so that no type crowds out the others."""
-    return [one for one in found if one.type == mutant.type].index(mutant)
 
 
 def _choose(draft: _Draft, difficulty: float) -> list[_Bug]:
     """One bug, or up to three where the case is to be easy; only the first may be a change of the tree."""
     rng, total = draft.rng, len(draft.calls)
     target = 0.6 * (1 - difficulty)
+
+    def distance(bug: _Bug) -> float:
+        return abs(len(draft.failing(bug.index)) / total - target)
+
     usable = [bug for bug in draft.bugs if _is_natural(draft, bug)]
     by_knob = [bug for bug in usable if bug.knob]
-    others = [bug for bug in usable if bug.change]
-    rng.shuffle(by_knob)
+    others = [bug for bug in usable if bug.site]
     picked: list[_Bug] = []
     count = 1 + sum(rng.random() < 0.6 * (1 - difficulty) for _ in range(2))
     if others and (not by_knob or rng.random() > _BY_KNOB):
         type = rng.choice(sorted({bug.type for bug in others}))
         same = [bug for bug in others if bug.type == type]
-        picked.append(min(same, key=lambda bug: abs(len(draft.failing(bug.index)) / total - target)))
-    else:
-        by_knob.sort(key=lambda bug: abs(len(draft.failing(bug.index)) / total - target) * rng.random())
+        picked.append(min(same, key=distance))
+    # the commonest type waits, so that all are seen
+    by_knob.sort(key=lambda bug: (distance(bug) + 0.1) * rng.random() * (3 if bug.type == "missing_case" else 1))
     for bug in by_knob:
         if len(picked) < count and not any(one.knob and one.knob[0] == bug.knob[0] for one in picked if bug.knob):
             picked.append(bug)
@@ -188,19 +179,21 @@ def _is_natural(draft: _Draft, bug: _Bug) -> bool:
     """Whether some tests find it and some do not, and it rarely crashes or hangs."""
     failing = draft.failing(bug.index)
     said = draft.outcomes[bug.index]
-    rough = [at for at in failing if said[at].startswith(("raises", "does not end"))]
+    rough = [at for at in failing if is_rough(said[at])]
     return 0 < len(failing) < len(said) - _EXAMPLES and (bug.knob is not None or len(rough) <= 0.5 * len(said))
 
 
 def _with(draft: _Draft, bugs: list[_Bug]) -> str:
     """The function with some bugs at once."""
     knobs = draft.knobs | dict(bug.knob for bug in bugs if bug.knob)
-    tree = written(draft.problem, knobs, draft.style)
-    for bug in bugs:
-        if bug.change:
-            same = [one for one in mutants(tree) if (one.type, one.change) == (bug.type, bug.change)]
-            tree = same[0].tree if same else tree
-    return ast.unparse(tree)
+    code = ast.unparse(written(draft.problem, knobs, draft.style))
+    for site in (bug.site for bug in bugs if bug.site):
+        if knobs != draft.knobs:  # it may stand elsewhere now, or be gone
+            alike = [one for one in sites(code) if (one.type, one.way, one.line) == (site.type, site.way, site.line)]
+            code = mutated(code, alike[0]) if alike else code
+        else:
+            code = mutated(code, site)
+    return code
 
 
 def _case(
@@ -215,7 +208,7 @@ def _case(
         return None
     shown = sorted(rng.sample(passing, _EXAMPLES))
     examples = [(call(draft.name, draft.calls[at]), expected[at]) for at in shown]
-    spec, places = draft.problem.described(draft.knobs)
+    spec, places = draft.problem.described(draft.knobs, draft.style.names)
     source, places = docstring(text.split("\n")[0], spec, places, examples)
     hidden = [at for at in range(len(found)) if at not in shown]
     is_flawed = rng.random() < flawed
@@ -265,4 +258,4 @@ def _flaw(
 
 
 def _gives(outcome: str) -> str:
-    return outcome if outcome.startswith(("raises", "does not end")) else f"gives {outcome}"
+    return outcome if is_rough(outcome) else f"gives {outcome}"

@@ -7,7 +7,7 @@ does is found out by running it.
 from __future__ import annotations
 
 import ast
-import copy
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,37 +25,75 @@ _COPIES = ("list", "dict", "set", "sorted")
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """A changed tree.
+class Site:
+    """A place where a function can be made wrong, in one way.
 
     Attributes:
         type: of the bug.
-        change: what was there and what is there now, to find the same change in a variant of the tree.
-        tree: the whole, changed.
+        node: the how-manyth node of the tree, in the order of `ast.walk`.
+        way: the how-manyth change of this node.
+        line: what the node's first line reads, and where in it the node begins, to find it in a variant of the function.
     """
 
     type: str
-    change: tuple[str, str]
-    tree: ast.Module
+    node: int
+    way: int
+    line: tuple[str, int]
 
 
-def mutants(tree: ast.Module) -> list[Mutant]:
-    """Every mutant of a tree whose text differs from it; each text once."""
-    seen, found = {ast.unparse(tree)}, []
-    kinds = _kinds(tree)
-    updates = _updates(tree)
+@dataclass(frozen=True)
+class Mutant:
+    """A function with a bug at a site."""
+
+    site: Site
+    code: str
+
+
+def sites(code: str) -> list[Site]:
+    """Every place where a function, as `ast.unparse` writes it, can be made wrong."""
+    tree, lines, found = ast.parse(code), code.splitlines(), []
+    kinds, updates = _kinds(tree), _updates(tree)
     for index, node in enumerate(ast.walk(tree)):
-        for type, edit in _edits(node, kinds):
-            if type == "boundary" and id(node) in updates:
-                type = "tie"
-            changed = copy.deepcopy(tree)
-            target = next(one for place, one in enumerate(ast.walk(changed)) if place == index)
-            edit(target)
-            text = ast.unparse(ast.fix_missing_locations(changed))
-            if text not in seen:
-                seen.add(text)
-                found.append(Mutant(type, (ast.unparse(node), ast.unparse(target)), changed))
+        for way, (type, _) in enumerate(_edits(node, kinds)):
+            line = lines[getattr(node, "lineno", 1) - 1]
+            column = getattr(node, "col_offset", 0) - (len(line) - len(line.lstrip()))
+            known = "tie" if type == "boundary" and id(node) in updates else type
+            found.append(Site(known, index, way, (line.strip(), column)))
     return found
+
+
+def mutated(code: str, site: Site) -> str:
+    """The function with the bug at this site; the same text where the change makes none."""
+    tree = ast.parse(code)
+    kinds = _kinds(tree)
+    node = next(one for index, one in enumerate(ast.walk(tree)) if index == site.node)
+    edit = next(edit for way, (_, edit) in enumerate(_edits(node, kinds)) if way == site.way)
+    edit(node)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def some_mutants(code: str, most: int, rng: random.Random) -> list[Mutant]:
+    """At most so many mutants of a function, of as many types as there are; no two read the same."""
+    seen, found = {code}, []
+    for site in in_turn(sites(code), rng):
+        text = mutated(code, site)
+        if text not in seen:
+            seen.add(text)
+            found.append(Mutant(site, text))
+        if len(found) == most:
+            break
+    return found
+
+
+def in_turn(found: list[Site], rng: random.Random) -> list[Site]:
+    """Sites in random order, one of each type before the second of any, so that no type crowds out the others."""
+    shuffled = rng.sample(found, len(found))
+    counts: dict[str, int] = {}
+    turns = []
+    for site in shuffled:
+        counts[site.type] = counts.get(site.type, 0) + 1
+        turns.append(counts[site.type])
+    return [shuffled[at] for at in sorted(range(len(shuffled)), key=lambda at: turns[at])]
 
 
 def _edits(node: ast.AST, kinds: dict[str, str]) -> Edits:

@@ -38,7 +38,11 @@ def should_be(right: str, wrong: str) -> str:
     for _, low, high, first, last in parts:
         old = "; ".join(f"`{line.strip()}`" for line in before[low:high])
         where = f"line {first + 1}" if last - first <= 1 else f"lines {first + 1} to {last}"
-        if low == high:
+        depths = [len(one[0]) - len(one[0].lstrip()) for one in (before[low:high], after[first:last]) if one]
+        same = [line.strip() for line in before[low:high]] == [line.strip() for line in after[first:last]]
+        if same and len(depths) == 2:
+            said.append(f"{where} should be indented {'more' if depths[0] > depths[1] else 'less'}")
+        elif low == high:
             said.append(f"{where} should not be there")
         elif first == last:
             said.append(f"after line {first} {old} is missing")

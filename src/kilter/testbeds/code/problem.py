@@ -45,15 +45,16 @@ class Problem:
         """How many settings each knob has."""
         return {key: body.count("¦") + 1 for key, body in _GROUP.findall(self.spec) if key}
 
-    def described(self, knobs: Knobs) -> tuple[str, dict[str, tuple[int, int]]]:
-        """The specification, and where in it each knob speaks, [start, end)."""
+    def described(self, knobs: Knobs, names: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
+        """The specification with `names` for its variables, and where in it each knob speaks, [start, end)."""
+        spec = re.sub(r"`(\w+)`", lambda match: f"`{names.get(match[1], match[1])}`", self.spec)
         text, places, last = "", {}, 0
-        for match in _GROUP.finditer(self.spec):
-            text += self.spec[last : match.start()]
+        for match in _GROUP.finditer(spec):
+            text += spec[last : match.start()]
             said = match[2].split("¦")[knobs[match[1]]]
             places[match[1]] = (len(text), len(text) + len(said))
             text, last = text + said, match.end()
-        return text + self.spec[last:], places
+        return text + spec[last:], places
 
 
 @dataclass(frozen=True)

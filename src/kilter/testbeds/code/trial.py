@@ -55,6 +55,16 @@ def equal(one: str, two: str) -> bool:
     return one == two or _WHOLE.sub("", one) == _WHOLE.sub("", two)
 
 
+def differing(expected: Sequence[str], found: Sequence[str]) -> list[int]:
+    """The calls that give something else than they should."""
+    return [at for at, (one, two) in enumerate(zip(expected, found, strict=True)) if not equal(one, two)]
+
+
+def is_rough(outcome: str) -> bool:
+    """Whether a call gave no value."""
+    return outcome.startswith(("raises ", NO_END))
+
+
 def _alone(job: Job, trusted: bool) -> list[list[list[str]]]:
     """One job whose program came to nothing: every version in a program of its own, so that one spoils no other."""
     found = _ask([[Job(job.name, (code,), job.calls)] for code in job.codes], trusted)

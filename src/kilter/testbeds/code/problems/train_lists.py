@@ -89,7 +89,7 @@ def two_sum(values, target):
     return None
 """,
         {"pair": "tie", "same": "missing_case"},
-        lambda r: [numbers(r, 6, 0, 5, 2), r.choice([2, 4, 6, 8])],
+        lambda r: [numbers(r, 8, 0, 4, 4), r.choice([2, 4, 5, 7])],
         {"values": ("amounts", "nums"), "seen": ("places", "known"), "need": ("rest", "missing"), "value": ("amount", "x")},
     ),
     Problem(

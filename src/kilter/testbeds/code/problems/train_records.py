@@ -225,7 +225,7 @@ def monthly_average(rows):
     return {month: sums[month] «@round //¦/» counts[month] for month in sums}
 """,
         {"round": "division", "void": "missing_case"},
-        lambda r: [[[f"2024-0{r.randint(1, 2)}-1{r.randint(0, 9)}", r.randint(0, 9)] for _ in range(r.randint(0, 6))]],
+        lambda r: [[[f"2024-0{r.randint(1, 3)}-1{r.randint(0, 9)}", r.choice([0, 2, 4, 7, 8])] for _ in range(r.randint(0, 4))]],
         {"rows": ("payments", "bookings"), "sums": ("totals", "per_month"), "counts": ("numbers_", "n"), "month": ("key",)},
     ),
     Problem(
