@@ -206,7 +206,7 @@ def _case(
     alone = [[at for at in draft.failing(bug.index) if at in failing] for bug in bugs]
     if not bugs or not all(alone) or len(passing) < _EXAMPLES:
         return None
-    shown = sorted(rng.sample(passing, _EXAMPLES))
+    shown = _examples(passing, expected, rng)
     examples = [(call(draft.name, draft.calls[at]), expected[at]) for at in shown]
     spec, places = draft.problem.described(draft.knobs, draft.style.names)
     source, places = docstring(text.split("\n")[0], spec, places, examples)
@@ -233,6 +233,14 @@ def _case(
             "bugs": [row for _, row in flaws] if is_flawed else [],
         },
     )
+
+
+def _examples(passing: list[int], expected: list[str], rng: random.Random) -> list[int]:
+    """Calls to show, with different outcomes if there are any, so that they say something."""
+    order = rng.sample(passing, len(passing))
+    first = {expected[at]: at for at in reversed(order)}
+    order.sort(key=lambda at: first[expected[at]] != at)
+    return sorted(order[:_EXAMPLES])
 
 
 def _flaw(

@@ -1,7 +1,7 @@
 """What the sandbox runs: calls every version of a function with every argument list, and prints what came out.
 
 A text for a child, which has the standard library alone; nothing imports this file. It does not know what should come
-out. Steps are counted rather than timed, so that "does not end" means the same on every machine.
+out. Rounds of loops and calls are counted rather than timed, so that "does not end" means the same on every machine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,29 @@ from typing import Any
 
 class TooLong(BaseException):
     """The function has done more steps than it may."""
+
+
+class Counter:
+    """Counts the rounds of loops and the calls; it is called `_step` in the code of the function."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooLong
+
+
+class Counted(ast.NodeTransformer):
+    """Puts a step at the beginning of every loop's round and of every function."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if isinstance(node, ast.For | ast.While | ast.FunctionDef):
+            step = ast.Expr(ast.Call(ast.Name("_step", ast.Load()), [], []))
+            node.body.insert(0, ast.copy_location(step, node.body[0]))
+        return node
 
 
 def frozen(value: Any) -> str:
@@ -32,42 +55,34 @@ def frozen(value: Any) -> str:
     return repr(value)
 
 
-def outcome(function: Any, arguments: list[Any], most: int) -> str:
+def outcome(function: Any, arguments: list[Any]) -> str:
     """What a call gives: a value, an exception, or no end; and what became of its arguments."""
     before = frozen(arguments)
-    steps = 0
-
-    def count(frame: Any, event: str, _: Any) -> Any:
-        nonlocal steps
-        if frame.f_code.co_filename != "candidate.py":
-            return None
-        steps += event == "line"
-        if steps > most:
-            raise TooLong
-        return count
-
-    sys.settrace(count)
     try:
         said = frozen(function(*arguments))
     except TooLong:
         return "does not end"
     except Exception as error:
         said = f"raises {type(error).__name__}"
-    finally:
-        sys.settrace(None)
     after = frozen(arguments)
     return (said if after == before else f"{said}, with its arguments changed to ({after[1:-1]})")[:2000]
 
 
 def tried(code: str, name: str, calls: list[str], most: int) -> list[str]:
     """The outcomes of one version; a text that does not compile has the same for all."""
-    names: dict[str, Any] = {"__name__": "candidate"}
+    step = Counter(most)
+    names: dict[str, Any] = {"__name__": "candidate", "_step": step}
     try:
-        exec(compile(code, "candidate.py", "exec"), names)
+        tree = ast.fix_missing_locations(Counted().visit(ast.parse(code)))
+        exec(compile(tree, "candidate.py", "exec"), names)
         function = names[name]
-    except Exception as error:
+    except (Exception, TooLong) as error:
         return [f"raises {type(error).__name__}"] * len(calls)
-    return [outcome(function, ast.literal_eval(call), most) for call in calls]
+    found = []
+    for call in calls:
+        step.left = step.most
+        found.append(outcome(function, ast.literal_eval(call)))
+    return found
 
 
 if __name__ == "__main__":

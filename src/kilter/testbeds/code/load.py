@@ -26,6 +26,7 @@ from kilter.testbeds.code.trial import Job, differing, is_rough, outcomes
 
 _MUTANTS = 16
 _MAJOR = 0.3
+_STEPS = 50_000
 _LIMITS = Limits(seconds=10.0, cpu_seconds=10)
 _CALLED = "candidate"  # what HumanEval's tests call the function
 
@@ -135,7 +136,7 @@ def _tamper(
     tried = {at: one for at, one in enumerate(problems) if one is not None and one.calls}
     found = {at: some_mutants(_bare(one.code), _MUTANTS, draws[at]) for at, one in tried.items()}
     jobs = [
-        Job(one.name, (one.code, *(mutant.code for mutant in found[at])), one.calls) for at, one in tried.items()
+        Job(one.name, (one.code, *(mutant.code for mutant in found[at])), one.calls, _STEPS) for at, one in tried.items()
     ]
     answers = dict(zip(tried, outcomes(jobs, trusted=False), strict=True))
     ranked = {at: _ranked(one, found[at], answers[at], difficulty) for at, one in tried.items()}

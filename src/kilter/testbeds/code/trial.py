@@ -12,7 +12,6 @@ from typing import Any
 from kilter.sandbox import Limits, Program, run_many
 
 _HARNESS = Path(__file__).with_name("harness.py")
-_STEPS = 20_000  # lines of code in one call
 _TOGETHER = 25  # jobs of our own making in one program
 _LIMITS = Limits(seconds=20.0, cpu_seconds=20, output_bytes=8_000_000)
 NO_END = "does not end"
@@ -27,17 +26,19 @@ class Job:
         name: of the function.
         codes: its versions.
         calls: the arguments of each call, literals such as numbers, texts, lists and dictionaries.
+        steps: rounds of loops and calls after which a call counts as endless; none of our own problems needs 1,000.
     """
 
     name: str
     codes: tuple[str, ...]
     calls: tuple[list[Any], ...]
+    steps: int = 3_000
 
 
 def outcomes(jobs: Sequence[Job], *, trusted: bool) -> list[list[list[str]]]:
     """What each call of each version of each job gives, as text: [job][version][call].
 
-    An outcome is the value, "raises " with the exception, or "does not end" after 20,000 lines; where the call changed
+    An outcome is the value, "raises " with the exception, or "does not end"; where the call changed
     its arguments, it says so. Outcomes are equal where the functions do the same.
 
     Raises `SandboxError` where the code is not `trusted` and this system cannot hold it.
@@ -67,7 +68,7 @@ def is_rough(outcome: str) -> bool:
 
 def _alone(job: Job, trusted: bool) -> list[list[list[str]]]:
     """One job whose program came to nothing: every version in a program of its own, so that one spoils no other."""
-    found = _ask([[Job(job.name, (code,), job.calls)] for code in job.codes], trusted)
+    found = _ask([[Job(job.name, (code,), job.calls, job.steps)] for code in job.codes], trusted)
     return [[one[0][0] if one is not None else [NO_END] * len(job.calls) for one in found]]
 
 
@@ -75,7 +76,7 @@ def _ask(groups: Sequence[Sequence[Job]], trusted: bool) -> list[list[list[list[
     harness = _HARNESS.read_text(encoding="utf-8")
     programs = []
     for group in groups:
-        rows = [{"name": job.name, "codes": job.codes, "calls": [repr(one) for one in job.calls], "steps": _STEPS} for job in group]
+        rows = [{"name": job.name, "codes": job.codes, "calls": [repr(one) for one in job.calls], "steps": job.steps} for job in group]
         programs.append(Program(harness, json.dumps(rows)))
     results = run_many(programs, limits=_LIMITS, trusted=trusted)
     return [json.loads(one.stdout) if one.status == "ok" and one.stdout else None for one in results]
