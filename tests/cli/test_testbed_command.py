@@ -38,6 +38,8 @@ def test_code_can_be_shown_and_generated(tmp_path: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     for part in ("def ", ">>>", "[1]", "Correct"):
         assert part in shown
-    assert execute(["testbed", "generate", "code", "--n", "4", "--split", "test", "--out", str(tmp_path / "c.jsonl")]) == 0
+    assert (
+        execute(["testbed", "generate", "code", "--n", "4", "--split", "test", "--out", str(tmp_path / "c.jsonl")]) == 0
+    )
     assert len((tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()) == 4
     assert execute(["testbed", "show", "code", "--words", "300"]) == 2

@@ -19,7 +19,7 @@ import traceback
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from namespaces import die_with_parent, enter, give_up_privileges, limit  # type: ignore[import-not-found]  # noqa: E402
+from namespaces import die_with_parent, enter, give_up_privileges, limit  # type: ignore[import-not-found]
 
 Task = dict[str, Any]
 _OTHERS = {"bubblewrap": 2, "namespaces": 1, "limits": 0}  # processes of ours that count as the program's user's
@@ -105,9 +105,9 @@ def _become(code: str, folder: str, streams: list[int], limits: dict[str, Any]) 
     except BaseException:
         traceback.print_exc(limit=-3)
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for output in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
-                stream.flush()
+                output.flush()
         os._exit(number & 0xFF)
 
 
@@ -147,9 +147,9 @@ def _end(pid: int, alone: bool, kill: bool, until: float) -> int | None:
     if status is None:
         _, found = os.waitpid(pid, 0)
         status = found if kill else None
-    with contextlib.suppress(ChildProcessError):  # as the first process of a namespace we inherit the orphans
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    with contextlib.suppress(ChildProcessError):  # the first process of a namespace inherits the orphans
+        while alone:
+            os.waitpid(-1, 0)
     return status
 
 

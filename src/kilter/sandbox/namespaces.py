@@ -69,8 +69,8 @@ def give_up_privileges() -> None:
 
 def limit(cpu_seconds: int, memory_mb: int, file_mb: int, processes: int, open_files: int) -> None:
     """Set hard limits on this process and what it starts."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))  # first a signal that says why
     for kind, value in (
-        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory_mb << 20),
         (resource.RLIMIT_FSIZE, file_mb << 20),
         (resource.RLIMIT_NPROC, processes),

@@ -195,7 +195,8 @@ def test_a_case_is_plain_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [({"difficulty": 1.5}, "difficulty"), ({"flawed": -0.1}, "flawed"), ({"n": -1}, "0 or more")]
+    ("arguments", "words"),
+    [({"difficulty": 1.5}, "difficulty"), ({"flawed": -0.1}, "flawed"), ({"n": -1}, "0 or more")],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):

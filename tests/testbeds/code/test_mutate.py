@@ -46,7 +46,8 @@ def all_of(code: str) -> set[tuple[str, str]]:
         ("precedence", ["return xs and (n or xs[0])"], ["return xs and n or xs[0]"]),
         ("precedence", ["return not (xs or n)"], ["return not xs or n"]),
         ("swallowed_error", ["if n < 0:", "    raise ValueError(n)"], ["if n < 0:", "    return None"]),
-        ("wrong_order", ["for x in xs:", "    n += x", "    xs[0] = n"], ["for x in xs:", "    xs[0] = n", "    n += x"]),
+        ("wrong_order", ["for x in xs:", "    n += x", "    xs[0] = n"],
+         ["for x in xs:", "    xs[0] = n", "    n += x"]),
         ("wrong_variable", ["a = 0", "b = 1", "return a"], ["a = 0", "b = 1", "return b"]),
     ],
 )  # fmt: skip
@@ -87,7 +88,7 @@ def test_a_specification_is_wrapped_and_its_passages_are_found_again() -> None:
     start = spec.index("The end")
     text, places = docstring("def f(a):", spec, {"end": (start, len(spec)), "none": (3, 3)}, [("f(1)", "2")])
     assert all(len(line) <= 88 for line in text.splitlines())
-    assert text.endswith("    >>> f(1)\n    2\n    \"\"\"\n")
+    assert text.endswith('    >>> f(1)\n    2\n    """\n')
     assert text[slice(*places["end"])].split() == ["The", "end", "is", "here."]
     assert set(places) == {"end"}
     assert " ".join(text.split('"""')[1].split(">>>")[0].split()) == " ".join(spec.split())

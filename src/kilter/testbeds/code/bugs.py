@@ -24,14 +24,20 @@ _SAID = {
         "What is remembered from one step to the next is wrong.",
     ),
     "early_exit": ("It stops at the wrong moment.", "The loop or the function ends at the wrong point."),
-    "wrong_default": ("The value to begin with or to fall back on is wrong.", "A wrong initial or default value is used."),
+    "wrong_default": (
+        "The value to begin with or to fall back on is wrong.",
+        "A wrong initial or default value is used.",
+    ),
     "division": ("The quotient is rounded the wrong way.", "Whole-number and exact division are confused."),
     "precedence": ("The terms are grouped the wrong way.", "The operations apply to the wrong operands."),
     "swallowed_error": (
         "Input that cannot be used is dealt with the wrong way.",
         "What is invalid does not have the consequence it should.",
     ),
-    "wrong_order": ("The steps are done in the wrong order.", "One thing is done before the other that should come first."),
+    "wrong_order": (
+        "The steps are done in the wrong order.",
+        "One thing is done before the other that should come first.",
+    ),
 }
 
 TYPES = tuple(_SAID)

@@ -29,9 +29,7 @@ _TASK = {
 }
 
 
-def generate(
-    n: int, seed: int, split: Split = "train", *, difficulty: float = 0.5, flawed: float = 0.5
-) -> list[Case]:
+def generate(n: int, seed: int, split: Split = "train", *, difficulty: float = 0.5, flawed: float = 0.5) -> list[Case]:
     """`n` functions, the same for the same arguments on every machine.
 
     Args:
@@ -93,7 +91,7 @@ class _Draft:
 
 
 def _batch(indices: range, seed: int, split: Split, difficulty: float, flawed: float) -> list[Case]:
-    """Cases of some indices, in as few programs as possible: first each bug alone is run, then those chosen together."""
+    """Cases of some indices, in few programs: first each bug is run alone, then those chosen together."""
     done: dict[int, Case] = {}
     for attempt in range(_ATTEMPTS):
         left = [index for index in indices if index not in done]
@@ -101,7 +99,9 @@ def _batch(indices: range, seed: int, split: Split, difficulty: float, flawed: f
         for draft, found in zip(drafts, outcomes([_job(one, one.codes) for one in drafts], trusted=True), strict=True):
             draft.outcomes = found
             if draft.failing(1):
-                raise DataError(f"The code testbed: '{draft.problem.name}' is not what its reference is.\n{draft.correct}")
+                raise DataError(
+                    f"The code testbed: '{draft.problem.name}' is not what its reference is.\n{draft.correct}"
+                )
         chosen = [_choose(draft, difficulty) for draft in drafts]
         texts = [_with(draft, bugs) for draft, bugs in zip(drafts, chosen, strict=True)]
         jobs = [_job(draft, [text]) for draft, text in zip(drafts, texts, strict=True)]

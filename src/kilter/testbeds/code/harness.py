@@ -23,6 +23,7 @@ class Counter:
         self.most = self.left = most
 
     def __call__(self) -> None:
+        """One step more."""
         self.left -= 1
         if self.left < 0:
             raise TooLong
@@ -32,6 +33,7 @@ class Counted(ast.NodeTransformer):
     """Puts a step at the beginning of every loop's round and of every function."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Visit what is inside first."""
         super().generic_visit(node)
         if isinstance(node, ast.For | ast.While | ast.FunctionDef):
             step = ast.Expr(ast.Call(ast.Name("_step", ast.Load()), [], []))
@@ -39,32 +41,35 @@ class Counted(ast.NodeTransformer):
         return node
 
 
-def frozen(value: Any) -> str:
+def frozen(value: Any, step: Counter) -> str:
     """The value as text, the same for equal values: dictionaries and sets in order, floats to nine digits."""
+    step()
     if isinstance(value, float):
         text = f"{value:.9g}"
         return text if set(text) & set(".en") else f"{text}.0"
     if isinstance(value, dict):
-        return "{" + ", ".join(sorted(f"{frozen(key)}: {frozen(one)}" for key, one in value.items())) + "}"
+        return "{" + ", ".join(sorted(f"{frozen(key, step)}: {frozen(one, step)}" for key, one in value.items())) + "}"
     if isinstance(value, set | frozenset):
-        return "{" + ", ".join(sorted(map(frozen, value))) + "}" if value else "set()"
+        return "{" + ", ".join(sorted(frozen(one, step) for one in value)) + "}" if value else "set()"
     if isinstance(value, list):
-        return "[" + ", ".join(map(frozen, value)) + "]"
+        return "[" + ", ".join(frozen(one, step) for one in value) + "]"
     if isinstance(value, tuple):
-        return "(" + ", ".join(map(frozen, value)) + ("," if len(value) == 1 else "") + ")"
+        return "(" + ", ".join(frozen(one, step) for one in value) + ("," if len(value) == 1 else "") + ")"
     return repr(value)
 
 
-def outcome(function: Any, arguments: list[Any]) -> str:
+def outcome(function: Any, arguments: list[Any], step: Counter) -> str:
     """What a call gives: a value, an exception, or no end; and what became of its arguments."""
-    before = frozen(arguments)
+    step.left = step.most
     try:
-        said = frozen(function(*arguments))
-    except TooLong:
+        before = frozen(arguments, step)
+        try:
+            said = frozen(function(*arguments), step)
+        except Exception as error:
+            said = f"raises {type(error).__name__}"
+        after = frozen(arguments, step)
+    except (TooLong, RecursionError):  # by an argument that holds itself
         return "does not end"
-    except Exception as error:
-        said = f"raises {type(error).__name__}"
-    after = frozen(arguments)
     return (said if after == before else f"{said}, with its arguments changed to ({after[1:-1]})")[:2000]
 
 
@@ -78,11 +83,7 @@ def tried(code: str, name: str, calls: list[str], most: int) -> list[str]:
         function = names[name]
     except (Exception, TooLong) as error:
         return [f"raises {type(error).__name__}"] * len(calls)
-    found = []
-    for call in calls:
-        step.left = step.most
-        found.append(outcome(function, ast.literal_eval(call)))
-    return found
+    return [outcome(function, ast.literal_eval(call), step) for call in calls]
 
 
 if __name__ == "__main__":

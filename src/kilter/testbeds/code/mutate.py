@@ -10,6 +10,7 @@ import ast
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Edit = Callable[[Any], None]
@@ -32,7 +33,7 @@ class Site:
         type: of the bug.
         node: the how-manyth node of the tree, in the order of `ast.walk`.
         way: the how-manyth change of this node.
-        line: what the node's first line reads, and where in it the node begins, to find it in a variant of the function.
+        line: what the node's first line reads, and where in it the node begins, to find it in a variant.
     """
 
     type: str
@@ -112,7 +113,7 @@ def _edits(node: ast.AST, kinds: dict[str, str]) -> Edits:
             yield "precedence", _ungroup_not
         case ast.Name(ctx=ast.Load()):
             for other in (name for name, kind in kinds.items() if kind == kinds.get(node.id) and name != node.id):
-                yield "wrong_variable", lambda it, other=other: setattr(it, "id", other)
+                yield "wrong_variable", partial(_rename, other=other)
         case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=value)) if value in (0, 1, None):
             yield "wrong_default", _other_start
     for name in ("body", "orelse", "finalbody"):
@@ -168,7 +169,7 @@ def _of_operation(node: ast.BinOp) -> Edits:
 
 def _of_condition(node: ast.BoolOp, count: int) -> Edits:
     for which in range(count):
-        yield "missing_case", lambda it, which=which: _drop_operand(it, which)
+        yield "missing_case", partial(_drop_operand, which=which)
     for which, value in enumerate(node.values):
         if isinstance(value, ast.BoolOp) and isinstance(node.op, ast.And) and which == count - 1 > 0:
             yield "precedence", _ungroup_or
@@ -182,22 +183,22 @@ def _of_block(node: ast.AST, name: str, block: list[ast.stmt]) -> Edits:
             case ast.If(body=[*_, last], orelse=[]) if len(block) > 1 and isinstance(
                 last, ast.Return | ast.Continue | ast.Break | ast.Raise
             ):
-                yield "missing_case", lambda it, which=which: getattr(it, name).pop(which)
+                yield "missing_case", partial(_replace, name=name, which=which, by=[])
             case ast.If(orelse=[ast.If(orelse=[_, *_])]):
-                yield "missing_case", lambda it, which=which: _skip_branch(getattr(it, name)[which])
+                yield "missing_case", partial(_at, name=name, which=which, edit=_skip_branch)
             case ast.Continue():
-                yield "early_exit", lambda it, which=which: getattr(it, name).__setitem__(which, ast.Break())
+                yield "early_exit", partial(_replace, name=name, which=which, by=[ast.Break()])
             case ast.Break():
-                yield "early_exit", lambda it, which=which: getattr(it, name).__setitem__(which, ast.Continue())
+                yield "early_exit", partial(_replace, name=name, which=which, by=[ast.Continue()])
             case ast.Raise():
                 nothing = ast.Return(ast.Constant(None))
-                yield "swallowed_error", lambda it, which=which: getattr(it, name).__setitem__(which, nothing)
+                yield "swallowed_error", partial(_replace, name=name, which=which, by=[nothing])
             case ast.For() | ast.While() if isinstance(after, ast.Return):
-                yield "early_exit", lambda it, which=which: _return_inside(getattr(it, name), which)
+                yield "early_exit", partial(_at, name=name, which=which, edit=_return_inside)
         if isinstance(one, ast.For | ast.While) and len(one.body) > 1 and _is_fresh(one.body[0]):
-            yield "stale_state", lambda it, which=which: _move_out(getattr(it, name), which)
+            yield "stale_state", partial(_at, name=name, which=which, edit=_move_out)
         if after is not None and _swappable(one, after) and (in_loop or not isinstance(one, ast.Assign)):
-            yield "wrong_order", lambda it, which=which: _swap(getattr(it, name), which)
+            yield "wrong_order", partial(_at, name=name, which=which, edit=_swap)
 
 
 def _one_less(node: ast.expr) -> ast.expr:
@@ -270,8 +271,21 @@ def _ungroup_not(it: Any) -> None:
     _become(it, ast.BoolOp(it.operand.op, [ast.UnaryOp(ast.Not(), first), second]))
 
 
-def _skip_branch(it: Any) -> None:
-    it.orelse = it.orelse[0].orelse
+def _rename(it: Any, other: str) -> None:
+    it.id = other
+
+
+def _at(it: Any, name: str, which: int, edit: Callable[[list[Any], int], None]) -> None:
+    """Edit the statements of a block from some place on."""
+    edit(getattr(it, name), which)
+
+
+def _replace(it: Any, name: str, which: int, by: list[ast.stmt]) -> None:
+    getattr(it, name)[which : which + 1] = by
+
+
+def _skip_branch(block: list[Any], which: int) -> None:
+    block[which].orelse = block[which].orelse[0].orelse
 
 
 def _return_inside(block: list[Any], which: int) -> None:

@@ -60,7 +60,7 @@ def call(name: str, arguments: Sequence[Any]) -> str:
 def docstring(
     head: str, spec: str, places: dict[str, tuple[int, int]], examples: Sequence[tuple[str, str]]
 ) -> tuple[str, dict[str, tuple[int, int]]]:
-    """The head of a function with its docstring, and where the passages of the specification are in it, [start, end)."""
+    """The head of a function with its docstring, and where the passages of its specification are, [start, end)."""
     text, moved, column = f'{head}\n    """', [], 7
     for word in re.finditer(r"\S+|\s+", spec):
         following = re.match(r"\S*", spec[word.end() :])
@@ -74,4 +74,6 @@ def docstring(
     text += "\n"
     for asked, got in examples:
         text += f"\n    >>> {asked}\n    {got}"
-    return f'{text}\n    """\n', {key: (moved[start], moved[end]) for key, (start, end) in places.items() if start < end}
+    return f'{text}\n    """\n', {
+        key: (moved[start], moved[end]) for key, (start, end) in places.items() if start < end
+    }

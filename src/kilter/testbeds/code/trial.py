@@ -76,7 +76,10 @@ def _ask(groups: Sequence[Sequence[Job]], trusted: bool) -> list[list[list[list[
     harness = _HARNESS.read_text(encoding="utf-8")
     programs = []
     for group in groups:
-        rows = [{"name": job.name, "codes": job.codes, "calls": [repr(one) for one in job.calls], "steps": job.steps} for job in group]
+        rows = [
+            {"name": job.name, "codes": job.codes, "calls": [repr(one) for one in job.calls], "steps": job.steps}
+            for job in group
+        ]
         programs.append(Program(harness, json.dumps(rows)))
     results = run_many(programs, limits=_LIMITS, trusted=trusted)
     return [json.loads(one.stdout) if one.status == "ok" and one.stdout else None for one in results]

@@ -8,8 +8,10 @@ from kilter.testbeds.code.problems.inputs import numbers, pick, text
 SEQUENCES = (
     Problem(
         "water_trapped",
-        "Bars of the given heights stand side by side. Return how much rain stays between them. «@ends A wall as high as "
-        "the highest bar stands at the left end.¦Nothing holds the rain at the ends.» «@shallow Where it would stand only "
+        "Bars of the given heights stand side by side. Return how much rain stays between them. «@ends A wall as "
+        "high as "
+        "the highest bar stands at the left end.¦Nothing holds the rain at the ends.» «@shallow Where it would "
+        "stand only "
         "1 high it dries up.¦However low it stands, it counts.»",
         """
 def water_trapped(bars):
@@ -46,11 +48,17 @@ def majority_vote(ballots):
 """,
         {"half": "missing_case", "draw": "tie"},
         lambda r: [pick(r, ["Kim", "Lou", "Max"], 7)],
-        {"ballots": ("votes_cast", "papers"), "tally": ("score", "box"), "top": ("highest", "maximum"), "leaders": ("ahead",)},
+        {
+            "ballots": ("votes_cast", "papers"),
+            "tally": ("score", "box"),
+            "top": ("highest", "maximum"),
+            "leaders": ("ahead",),
+        },
     ),
     Problem(
         "roman_numeral",
-        "Write a number from 1 to 3999 in Roman numerals. «@four Four is IV, nine IX, and so on.¦Four is IIII, nine VIIII, "
+        "Write a number from 1 to 3999 in Roman numerals. «@four Four is IV, nine IX, and so on.¦Four is IIII, "
+        "nine VIIII, "
         "and so on.» «@outside For other numbers return ''.¦Other numbers raise ValueError.»",
         """
 def roman_numeral(number):
@@ -70,7 +78,8 @@ def roman_numeral(number):
     ),
     Problem(
         "vowel_swap",
-        "Reverse the vowels a, e, i, o, u of a word and leave all other letters where they are. «@fold A capital vowel is a "
+        "Reverse the vowels a, e, i, o, u of a word and leave all other letters where they are. «@fold A capital "
+        "vowel is a "
         "vowel too.¦A capital vowel is treated like a consonant.» «@y The letter y is a vowel as well.¦The letter y is "
         "not a vowel.»",
         """
@@ -92,7 +101,12 @@ def vowel_swap(word):
 """,
         {"fold": "missing_case", "y": "missing_case"},
         lambda r: [text(r, "aeyobtAkO", 8)],
-        {"word": ("original", "lyric"), "letters": ("chars", "glyphs"), "front": ("ahead", "i"), "back": ("behind", "j")},
+        {
+            "word": ("original", "lyric"),
+            "letters": ("chars", "glyphs"),
+            "front": ("ahead", "i"),
+            "back": ("behind", "j"),
+        },
     ),
     Problem(
         "run_length_decode",
@@ -114,12 +128,19 @@ def run_length_decode(packed):
 """,
         {"plain": "wrong_default", "zero": "missing_case"},
         lambda r: ["".join(pick(r, ["3a", "b", "12c", " ", "2d", "1e", "f"], 5))],
-        {"packed": ("short", "encoded"), "unpacked": ("expanded", "pieces"), "repeat": ("times", "number"), "symbol": ("ch",)},
+        {
+            "packed": ("short", "encoded"),
+            "unpacked": ("expanded", "pieces"),
+            "repeat": ("times", "number"),
+            "symbol": ("ch",),
+        },
     ),
     Problem(
         "interleave",
-        "Take items from two lists in turn, beginning with the first. «@rest When one is used up, the rest of the other "
-        "follows.¦When one is used up, stop.» «@equal An item equal to the one just taken is passed over.¦Every item is "
+        "Take items from two lists in turn, beginning with the first. «@rest When one is used up, the rest of "
+        "the other "
+        "follows.¦When one is used up, stop.» «@equal An item equal to the one just taken is passed over.¦Every "
+        "item is "
         "taken.»",
         """
 def interleave(one, two):
@@ -135,12 +156,19 @@ def interleave(one, two):
 """,
         {"rest": "early_exit", "equal": "missing_case"},
         lambda r: [numbers(r, 3, 0, 2, 2), numbers(r, 3, 0, 2, 2)],
-        {"one": ("left_hand", "evens"), "two": ("right_hand", "odds"), "woven": ("mixed", "zipped"), "turn": ("step", "k")},
+        {
+            "one": ("left_hand", "evens"),
+            "two": ("right_hand", "odds"),
+            "woven": ("mixed", "zipped"),
+            "turn": ("step", "k"),
+        },
     ),
     Problem(
         "digit_sum_chain",
-        "Replace a number by the sum of its digits until «@until one digit is left¦no more than two digits are left», and "
-        "return the number of replacements. «@sign A negative number is treated as its positive one.¦A negative number gives -1.»",
+        "Replace a number by the sum of its digits until «@until one digit is left¦no more than two digits are "
+        "left», and "
+        "return the number of replacements. «@sign A negative number is treated as its positive one.¦A negative "
+        "number gives -1.»",
         """
 def digit_sum_chain(number):
     «@sign number = abs(number)¦if number < 0:
@@ -161,7 +189,8 @@ def digit_sum_chain(number):
     ),
     Problem(
         "median_of",
-        "Return the median of numbers. «@even With an even count it is the lower of the two in the middle.¦With an even "
+        "Return the median of numbers. «@even With an even count it is the lower of the two in the middle.¦With "
+        "an even "
         "count it is the mean of the two in the middle.» «@keep The given list stays in its order.¦The given list is "
         "sorted afterwards.»",
         """

@@ -9,7 +9,8 @@ SYSTEMS = (
     Problem(
         "days_between",
         "Return the number of days from one [year, month, day] to another. «@swap The first may be later than the "
-        "second; the number is the same.¦If the first is later than the second, return -1.» «@leap Every fourth year is a leap year.¦Every fourth year is a leap year, but of the years "
+        "second; the number is the same.¦If the first is later than the second, return -1.» «@leap Every fourth "
+        "year is a leap year.¦Every fourth year is a leap year, but of the years "
         "that end in 00 only those that 400 divides.»",
         """
 def days_between(begin, finish):
@@ -25,13 +26,15 @@ def days_between(begin, finish):
     return «@swap abs(gap)¦max(gap, -1)»
 """,
         {"swap": "swallowed_error", "leap": "missing_case"},
-        lambda r: [[r.choice([1899, 1900, 1900, 1904, 2000, 2023]), r.randint(1, 12), r.randint(1, 28)]
-                   for _ in range(2)],
+        lambda r: [
+            [r.choice([1899, 1900, 1900, 1904, 2000, 2023]), r.randint(1, 12), r.randint(1, 28)] for _ in range(2)
+        ],
         {"begin": ("since", "departure"), "finish": ("until", "arrival"), "lengths": ("days_in", "months")},
     ),
     Problem(
         "meeting_rooms",
-        "Return how many rooms are needed for meetings [start, end] that are planned in one building. «@touch A room is free "
+        "Return how many rooms are needed for meetings [start, end] that are planned in one building. «@touch A "
+        "room is free "
         "at the minute in which a meeting ends.¦A room is free only after the minute in which a meeting ends.» «@late "
         "Meetings that begin after minute 5 are held elsewhere.¦All meetings are held there.»",
         """
@@ -51,13 +54,21 @@ def meeting_rooms(meetings):
 """,
         {"touch": "boundary", "late": "missing_case"},
         lambda r: [[sorted((r.randint(0, 8), r.randint(0, 9))) for _ in range(r.randint(0, 5))]],
-        {"meetings": ("agenda", "sessions"), "events": ("marks", "timeline"), "in_use": ("taken", "open_now"), "needed": ("rooms",)},
+        {
+            "meetings": ("agenda", "sessions"),
+            "events": ("marks", "timeline"),
+            "in_use": ("taken", "open_now"),
+            "needed": ("rooms",),
+        },
     ),
     Problem(
         "vending_machine",
-        "Handle the inputs of a machine: a number is a coin, a letter chooses 'A' for 3, 'B' for 5 or 'C' for 6. Return "
-        "the letters of what comes out. «@keep What was paid too much stays for the next choice.¦What was paid too much is "
-        "kept by the machine.» «@poor A choice without enough money is passed over.¦After a choice without enough money "
+        "Handle the inputs of a machine: a number is a coin, a letter chooses 'A' for 3, 'B' for 5 or 'C' for 6. "
+        "Return "
+        "the letters of what comes out. «@keep What was paid too much stays for the next choice.¦What was paid "
+        "too much is "
+        "kept by the machine.» «@poor A choice without enough money is passed over.¦After a choice without "
+        "enough money "
         "the machine stops.»",
         """
 def vending_machine(inputs):
@@ -76,11 +87,17 @@ def vending_machine(inputs):
 """,
         {"keep": "stale_state", "poor": "early_exit"},
         lambda r: [pick(r, ["A", "B", "C", "1", "2", "5", "5"], 8)],
-        {"inputs": ("pressed", "signals"), "costs": ("tariff", "menu"), "credit": ("money", "wallet"), "dropped": ("dispensed",)},
+        {
+            "inputs": ("pressed", "signals"),
+            "costs": ("tariff", "menu"),
+            "credit": ("money", "wallet"),
+            "dropped": ("dispensed",),
+        },
     ),
     Problem(
         "tax_due",
-        "Income is taxed by brackets [upper bound, percent]: each percent holds for the part between the bound before it "
+        "Income is taxed by brackets [upper bound, percent]: each percent holds for the part between the bound "
+        "before it "
         "and its own; income above the last bound is taxed like the last part. «@free The first 10 of income are free."
         "¦No part of income is free.» «@round The tax is rounded down to a whole number.¦The tax is not rounded.»",
         """
@@ -97,13 +114,21 @@ def tax_due(income, brackets):
     return tax «@round //¦/» 100
 """,
         {"free": "wrong_default", "round": "division"},
-        lambda r: [r.choice([0, 5, 7, 8, 9, 10, 11, 20, 60, 95, 140, 300]),
-                   [[20, r.randint(5, 20)], [60, r.randint(20, 30)], [100, r.choice([30, 45])]][: r.randint(1, 3)]],
-        {"income": ("earned", "salary"), "brackets": ("schedule", "scale"), "tax": ("owed", "duty"), "lower": ("floor", "base")},
+        lambda r: [
+            r.choice([0, 5, 7, 8, 9, 10, 11, 20, 60, 95, 140, 300]),
+            [[20, r.randint(5, 20)], [60, r.randint(20, 30)], [100, r.choice([30, 45])]][: r.randint(1, 3)],
+        ],
+        {
+            "income": ("earned", "salary"),
+            "brackets": ("schedule", "scale"),
+            "tax": ("owed", "duty"),
+            "lower": ("floor", "base"),
+        },
     ),
     Problem(
         "cache_misses",
-        "Count the page requests that a cache of `capacity` pages cannot answer. A full cache drops «@which the page whose "
+        "Count the page requests that a cache of `capacity` pages cannot answer. A full cache drops «@which the "
+        "page whose "
         "last use is longest ago¦the page that came in first». «@write A page whose name begins with '!' is never put "
         "into the cache.¦All pages are put into the cache.»",
         """
@@ -125,12 +150,18 @@ def cache_misses(requests, capacity):
 """,
         {"which": "wrong_order", "write": "missing_case"},
         lambda r: [pick(r, ["a", "b", "c", "!d", "e"], 12, 3), r.randint(1, 3)],
-        {"requests": ("accesses", "trace"), "capacity": ("room", "slots"), "pages": ("cached", "memory"), "misses": ("faults",)},
+        {
+            "requests": ("accesses", "trace"),
+            "capacity": ("room", "slots"),
+            "pages": ("cached", "memory"),
+            "misses": ("faults",),
+        },
     ),
     Problem(
         "spiral",
         "Read the cells of a grid in a spiral from the top left, «@way clockwise, that is first along the top row"
-        "¦counterclockwise, that is first down the left column». «@mark Cells that hold 0 are passed over.¦All cells are "
+        "¦counterclockwise, that is first down the left column». «@mark Cells that hold 0 are passed over.¦All "
+        "cells are "
         "read.» The grid stays as it is.",
         """
 def spiral(board):
@@ -146,7 +177,12 @@ def spiral(board):
 """,
         {"way": "wrong_order", "mark": "missing_case"},
         lambda r: [grid(r, [0, 1, 2, 3], 3)],
-        {"board": ("matrix", "tiles"), "remaining": ("unread", "rest"), "seen": ("visited_cells", "reading"), "cell": ("tile",)},
+        {
+            "board": ("matrix", "tiles"),
+            "remaining": ("unread", "rest"),
+            "seen": ("visited_cells", "reading"),
+            "cell": ("tile",),
+        },
     ),
     Problem(
         "evaluate_postfix",
@@ -175,13 +211,22 @@ def evaluate_postfix(words):
     return operands[-1]
 """,
         {"divide": "division", "zero": "swallowed_error"},
-        lambda r: [[str(r.randint(0, 9)), str(r.randint(1, 9)), r.choice("+-*/"), str(r.choice([0, 0, 2, 3])),
-                    r.choice("+-//")] + r.choice([[], ["4", r.choice("/-*")]])],
+        lambda r: [
+            [
+                str(r.randint(0, 9)),
+                str(r.randint(1, 9)),
+                r.choice("+-*/"),
+                str(r.choice([0, 0, 2, 3])),
+                r.choice("+-//"),
+                *r.choice([[], ["4", r.choice("/-*")]]),
+            ]
+        ],
         {"words": ("tokens_given", "formula"), "operands": ("pile", "numbers_read"), "right_one": ("second_one",)},
     ),
     Problem(
         "thermostat",
-        "Return for each temperature whether the heating is on (1) or off (0). It goes on below `low`, off above `high`, "
+        "Return for each temperature whether the heating is on (1) or off (0). It goes on below `low`, off above "
+        "`high`, "
         "and «@between in between stays as it was¦in between is off»; at first it is off. «@edge It goes on at exactly "
         "`low` as well.¦It does not go on at exactly `low`.»",
         """

@@ -24,7 +24,12 @@ def merge_spans(spans):
 """,
         {"touch": "boundary", "point": "missing_case"},
         lambda r: [spans(r)],
-        {"spans": ("ranges", "pairs"), "merged": ("result", "joined"), "start": ("first", "low"), "end": ("last", "high")},
+        {
+            "spans": ("ranges", "pairs"),
+            "merged": ("result", "joined"),
+            "start": ("first", "low"),
+            "end": ("last", "high"),
+        },
     ),
     Problem(
         "longest_rise",
@@ -47,11 +52,17 @@ def longest_rise(values):
 """,
         {"flat": "boundary", "empty": "wrong_default"},
         lambda r: [numbers(r, 9, 0, 4)],
-        {"values": ("readings", "heights"), "best": ("longest", "record"), "length": ("run", "current"), "index": ("i",)},
+        {
+            "values": ("readings", "heights"),
+            "best": ("longest", "record"),
+            "length": ("run", "current"),
+            "index": ("i",),
+        },
     ),
     Problem(
         "moving_average",
-        "Return the averages of every `width` consecutive values«@whole , rounded down to whole numbers.¦, not rounded.» "
+        "Return the averages of every `width` consecutive values«@whole , rounded down to whole numbers.¦, not "
+        "rounded.» "
         "«@short A list shorter than the width gives an empty list.¦A list shorter than the width, unless it is empty, "
         "gives one average over all of it.»",
         """
@@ -70,11 +81,17 @@ def moving_average(values, width):
 """,
         {"whole": "division", "short": "missing_case"},
         lambda r: [numbers(r, 7, 0, 20), r.randint(1, 4)],
-        {"values": ("samples", "prices"), "width": ("size", "window"), "total": ("running", "acc"), "index": ("i", "pos")},
+        {
+            "values": ("samples", "prices"),
+            "width": ("size", "window"),
+            "total": ("running", "acc"),
+            "index": ("i", "pos"),
+        },
     ),
     Problem(
         "two_sum",
-        "Return the positions of two values that add up to the target, or None. «@pair Among several pairs take the one "
+        "Return the positions of two values that add up to the target, or None. «@pair Among several pairs take "
+        "the one "
         "whose second value comes first, with the nearest partner before it.¦Among several pairs take the one whose "
         "second value comes first, with the farthest partner before it.» «@same Two equal values may form a pair.¦Two "
         "equal values do not form a pair.»",
@@ -90,7 +107,12 @@ def two_sum(values, target):
 """,
         {"pair": "tie", "same": "missing_case"},
         lambda r: [numbers(r, 8, 0, 4, 4), r.choice([2, 4, 5, 7])],
-        {"values": ("amounts", "nums"), "seen": ("places", "known"), "need": ("rest", "missing"), "value": ("amount", "x")},
+        {
+            "values": ("amounts", "nums"),
+            "seen": ("places", "known"),
+            "need": ("rest", "missing"),
+            "value": ("amount", "x"),
+        },
     ),
     Problem(
         "rotate",
@@ -109,11 +131,17 @@ def rotate(items, steps):
 """,
         {"side": "wrong_order", "place": "aliasing"},
         lambda r: [numbers(r, 6), r.randint(0, 8)],
-        {"items": ("queue", "row"), "steps": ("places", "count"), "result": ("turned", "out"), "moved": ("item", "one")},
+        {
+            "items": ("queue", "row"),
+            "steps": ("places", "count"),
+            "result": ("turned", "out"),
+            "moved": ("item", "one"),
+        },
     ),
     Problem(
         "remove_repeats",
-        "Return the values without repetitions, in their order. «@keep Of equal values the first is kept.¦Of equal values "
+        "Return the values without repetitions, in their order. «@keep Of equal values the first is kept.¦Of "
+        "equal values "
         "the last is kept.» «@sign A number and its negative count as equal.¦A number and its negative are different.»",
         """
 def remove_repeats(values):
@@ -128,11 +156,17 @@ def remove_repeats(values):
 """,
         {"keep": "tie", "sign": "missing_case"},
         lambda r: [numbers(r, 8, -3, 3)],
-        {"values": ("entries", "numbers"), "seen": ("known", "met"), "kept": ("result", "unique"), "mark": ("key", "tag")},
+        {
+            "values": ("entries", "numbers"),
+            "seen": ("known", "met"),
+            "kept": ("result", "unique"),
+            "mark": ("key", "tag"),
+        },
     ),
     Problem(
         "primes_between",
-        "Return all primes from `low` on, «@limit up to and including `limit`.¦below `limit`.» «@low A prime that `low` "
+        "Return all primes from `low` on, «@limit up to and including `limit`.¦below `limit`.» «@low A prime "
+        "that `low` "
         "itself is does not count.¦A prime that `low` itself is counts too.»",
         """
 def primes_between(low, limit):
@@ -147,7 +181,13 @@ def primes_between(low, limit):
 """,
         {"limit": "boundary", "low": "boundary"},
         lambda r: [r.choice([0, 1, 2, 3, 5, 8, 11, 13, 17]), r.choice([7, 12, 13, 19, 23, 30, 31])],
-        {"low": ("bottom", "begin"), "limit": ("bound", "top"), "primes": ("found", "result"), "number": ("candidate", "n"), "divisor": ("d", "factor")},
+        {
+            "low": ("bottom", "begin"),
+            "limit": ("bound", "top"),
+            "primes": ("found", "result"),
+            "number": ("candidate", "n"),
+            "divisor": ("d", "factor"),
+        },
     ),
     Problem(
         "second_largest",
@@ -170,12 +210,18 @@ def second_largest(values):
 """,
         {"equal": "tie", "low": "missing_case"},
         lambda r: [numbers(r, 6, -4, 5)],
-        {"values": ("scores", "marks"), "best": ("top", "largest"), "second": ("runner", "next_best"), "value": ("score",)},
+        {
+            "values": ("scores", "marks"),
+            "best": ("top", "largest"),
+            "second": ("runner", "next_best"),
+            "value": ("score",),
+        },
     ),
     Problem(
         "binary_search",
         "Return the position of a value in a sorted list. «@equal Among equal values the first position counts.¦Among "
-        "equal values the last position counts.» «@none If it is not there, return -1.¦If it is not there, return None.»",
+        "equal values the last position counts.» «@none If it is not there, return -1.¦If it is not there, "
+        "return None.»",
         """
 def binary_search(values, target):
     low = 0
@@ -193,11 +239,17 @@ def binary_search(values, target):
 """,
         {"equal": "tie", "none": "wrong_default"},
         lambda r: [sorted(numbers(r, 8, 0, 6)), r.randint(0, 6)],
-        {"values": ("items", "numbers"), "target": ("wanted", "needle"), "low": ("left", "lo"), "high": ("right", "hi")},
+        {
+            "values": ("items", "numbers"),
+            "target": ("wanted", "needle"),
+            "low": ("left", "lo"),
+            "high": ("right", "hi"),
+        },
     ),
     Problem(
         "split_chunks",
-        "Cut a list into chunks of `size`. «@rest A last chunk that is too short is kept.¦A last chunk that is too short "
+        "Cut a list into chunks of `size`. «@rest A last chunk that is too short is kept.¦A last chunk that is "
+        "too short "
         "is dropped.» «@turn Every other full chunk, from the second on, is reversed.¦All chunks keep their order.»",
         """
 def split_chunks(items, size):
@@ -216,6 +268,11 @@ def split_chunks(items, size):
 """,
         {"rest": "early_exit", "turn": "missing_case"},
         lambda r: [numbers(r, 9), r.randint(1, 4)],
-        {"items": ("rows", "records"), "size": ("width", "per_chunk"), "chunks": ("groups", "parts"), "chunk": ("group",)},
+        {
+            "items": ("rows", "records"),
+            "size": ("width", "per_chunk"),
+            "chunks": ("groups", "parts"),
+            "chunk": ("group",),
+        },
     ),
 )

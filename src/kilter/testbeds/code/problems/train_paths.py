@@ -8,7 +8,8 @@ from kilter.testbeds.code.problems.inputs import grid, numbers, text
 PATHS = (
     Problem(
         "count_islands",
-        "Count the islands of 1 in a grid of 0 and 1. «@corner Cells that touch at a corner belong together.¦Cells must "
+        "Count the islands of 1 in a grid of 0 and 1. «@corner Cells that touch at a corner belong "
+        "together.¦Cells must "
         "share a side to belong together.» «@alone Islands of a single cell are not counted.¦Islands of a single cell "
         "count.» The grid stays as it is.",
         """
@@ -33,11 +34,17 @@ def count_islands(grid):
 """,
         {"corner": "missing_case", "alone": "boundary"},
         lambda r: [grid(r, [0, 1], 4, 2)],
-        {"grid": ("map_", "field"), "seen": ("visited", "done"), "islands": ("count", "found"), "stack": ("todo", "open_")},
+        {
+            "grid": ("map_", "field"),
+            "seen": ("visited", "done"),
+            "islands": ("count", "found"),
+            "stack": ("todo", "open_"),
+        },
     ),
     Problem(
         "shortest_path",
-        "Return the number of steps from the top left to the bottom right of a grid, up, down, left or right over cells "
+        "Return the number of steps from the top left to the bottom right of a grid, up, down, left or right "
+        "over cells "
         "that are 0, or -1. «@walls One cell that is not 0, namely the goal, may be entered.¦The goal must be 0 as "
         "well.» «@start The cell of the start may be anything.¦The start must be 0 as well.»",
         """
@@ -60,7 +67,12 @@ def shortest_path(grid):
 """,
         {"walls": "missing_case", "start": "missing_case"},
         lambda r: [grid(r, [0, 0, 0, 1], 4, 2)],
-        {"grid": ("maze", "board"), "goal": ("exit_", "corner"), "queue": ("frontier", "waiting"), "steps": ("distance",)},
+        {
+            "grid": ("maze", "board"),
+            "goal": ("exit_", "corner"),
+            "queue": ("frontier", "waiting"),
+            "steps": ("distance",),
+        },
     ),
     Problem(
         "transpose",
@@ -80,12 +92,19 @@ def transpose(rows):
 """,
         {"ragged": "wrong_default", "strip": "missing_case"},
         lambda r: [[numbers(r, 3, 0, 2) for _ in range(r.randint(0, 3))]],
-        {"rows": ("table", "lines"), "lengths": ("widths", "sizes"), "columns": ("result", "turned"), "column": ("line",)},
+        {
+            "rows": ("table", "lines"),
+            "lengths": ("widths", "sizes"),
+            "columns": ("result", "turned"),
+            "column": ("line",),
+        },
     ),
     Problem(
         "game_of_life",
-        "Return the next state of a grid of 0 and 1. A live cell with two or three live neighbors stays alive, a dead one "
-        "with «@birth three or more¦exactly three» comes alive. «@edge The grid is surrounded by dead cells.¦The grid wraps around at its edges.» "
+        "Return the next state of a grid of 0 and 1. A live cell with two or three live neighbors stays alive, a "
+        "dead one "
+        "with «@birth three or more¦exactly three» comes alive. «@edge The grid is surrounded by dead cells.¦The "
+        "grid wraps around at its edges.» "
         "The given grid stays as it is.",
         """
 def game_of_life(grid):
@@ -113,7 +132,8 @@ def game_of_life(grid):
     ),
     Problem(
         "walk_robot",
-        "Follow the commands F (a step forward), L and R (turns) from [0, 0] facing north, and return [x, y]. «@wall A step "
+        "Follow the commands F (a step forward), L and R (turns) from [0, 0] facing north, and return [x, y]. "
+        "«@wall A step "
         "out of the square from -2 to 2 is not made.¦There are no walls.» «@bad Other letters raise ValueError.¦Other "
         "letters are passed over.»",
         """
@@ -138,8 +158,10 @@ def walk_robot(commands):
     ),
     Problem(
         "task_order",
-        "Return the tasks of {task: [tasks that come first]} in an order that respects it, by the alphabet where there is "
-        "a choice. «@unknown A task that is only named as coming first is part of the order.¦A task that is only named as "
+        "Return the tasks of {task: [tasks that come first]} in an order that respects it, by the alphabet where "
+        "there is "
+        "a choice. «@unknown A task that is only named as coming first is part of the order.¦A task that is only "
+        "named as "
         "coming first counts as done.» «@circle If there is a circle, return None.¦If there is a circle, return the "
         "tasks before it.»",
         """
@@ -161,13 +183,24 @@ def task_order(first):
     return order
 """,
         {"unknown": "missing_case", "circle": "swallowed_error"},
-        lambda r: [{task: r.sample("abcd", r.randint(0, 2)) if r.random() < 0.25 else r.sample("abcd"[:i], min(i, 1))
-                    for i, task in enumerate("abcd") if r.random() < 0.8}],
-        {"first": ("needs", "before"), "waiting": ("open_", "left"), "order": ("done", "sequence"), "ready": ("free", "next_")},
+        lambda r: [
+            {
+                task: r.sample("abcd", r.randint(0, 2)) if r.random() < 0.25 else r.sample("abcd"[:i], min(i, 1))
+                for i, task in enumerate("abcd")
+                if r.random() < 0.8
+            }
+        ],
+        {
+            "first": ("needs", "before"),
+            "waiting": ("open_", "left"),
+            "order": ("done", "sequence"),
+            "ready": ("free", "next_"),
+        },
     ),
     Problem(
         "queue_wait",
-        "People come to one counter in the order given, each as [arrival, minutes of service]. Return the «@what total time "
+        "People come to one counter in the order given, each as [arrival, minutes of service]. Return the «@what "
+        "total time "
         "that they wait¦longest time that one of them waits». «@leave Whoever would wait more than 5 minutes leaves at "
         "once and is not counted.¦Everybody waits, however long.»",
         """
@@ -185,12 +218,19 @@ def queue_wait(people):
 """,
         {"what": "wrong_variable", "leave": "missing_case"},
         lambda r: [sorted([r.randint(0, 12), r.randint(1, 6)] for _ in range(r.randint(0, 6)))],
-        {"people": ("customers", "visits"), "free_at": ("idle_from", "clock"), "waited": ("result", "out"), "begin": ("start",)},
+        {
+            "people": ("customers", "visits"),
+            "free_at": ("idle_from", "clock"),
+            "waited": ("result", "out"),
+            "begin": ("start",),
+        },
     ),
     Problem(
         "winning_line",
-        "Return 'X' or 'O' if it has a full line in a square grid of 'X', 'O' and ' ', else None. «@diagonal Diagonals count "
-        "as lines.¦Only rows and columns count as lines.» «@both If both have one, return 'X'.¦If both have one, return "
+        "Return 'X' or 'O' if it has a full line in a square grid of 'X', 'O' and ' ', else None. «@diagonal "
+        "Diagonals count "
+        "as lines.¦Only rows and columns count as lines.» «@both If both have one, return 'X'.¦If both have one, "
+        "return "
         "None.»",
         """
 def winning_line(grid):
@@ -206,11 +246,22 @@ def winning_line(grid):
     «@both return winners[0] if winners else None¦return winners[0] if len(winners) == 1 else None»
 """,
         {"diagonal": "missing_case", "both": "tie"},
-        lambda r: [r.choice([[[r.choice("XXO") for _ in range(2)] for _ in range(2)],
-                             [["X", "O", " "], [" ", "X", "O"], [r.choice("O "), " ", "X"]],
-                             [[r.choice("X "), "X", "O"], ["X", "O", " "], ["O", r.choice("X "), " "]],
-                             [[r.choice("XO ") for _ in range(3)] for _ in range(3)],
-                             [[r.choice("XO")] * 3 for _ in range(3)]])],
-        {"grid": ("board", "field"), "size": ("n", "width"), "lines": ("rows", "all_lines"), "winners": ("won", "full")},
+        lambda r: [
+            r.choice(
+                [
+                    [[r.choice("XXO") for _ in range(2)] for _ in range(2)],
+                    [["X", "O", " "], [" ", "X", "O"], [r.choice("O "), " ", "X"]],
+                    [[r.choice("X "), "X", "O"], ["X", "O", " "], ["O", r.choice("X "), " "]],
+                    [[r.choice("XO ") for _ in range(3)] for _ in range(3)],
+                    [[r.choice("XO")] * 3 for _ in range(3)],
+                ]
+            )
+        ],
+        {
+            "grid": ("board", "field"),
+            "size": ("n", "width"),
+            "lines": ("rows", "all_lines"),
+            "winners": ("won", "full"),
+        },
     ),
 )

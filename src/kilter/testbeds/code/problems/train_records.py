@@ -8,7 +8,8 @@ from kilter.testbeds.code.problems.inputs import numbers, spans
 RECORDS = (
     Problem(
         "account_balance",
-        "Book amounts on an account that starts at `start` and return the balance. A withdrawal (a negative amount) that "
+        "Book amounts on an account that starts at `start` and return the balance. A withdrawal (a negative "
+        "amount) that "
         "would bring it below zero is «@over refused and costs nothing¦refused and costs a fee of 1». «@stop After the "
         "first refusal all later amounts are still booked.¦After the first refusal nothing more is booked.»",
         """
@@ -24,12 +25,19 @@ def account_balance(start, amounts):
 """,
         {"over": "missing_case", "stop": "early_exit"},
         lambda r: [r.randint(0, 8), numbers(r, 6, -9, 6)],
-        {"start": ("opening", "initial"), "amounts": ("bookings", "entries"), "balance": ("account", "saldo"), "amount": ("sum_",)},
+        {
+            "start": ("opening", "initial"),
+            "amounts": ("bookings", "entries"),
+            "balance": ("account", "saldo"),
+            "amount": ("sum_",),
+        },
     ),
     Problem(
         "order_total",
-        "Add up price times quantity of [price, quantity] lines in cents. From `limit` on a discount of 10 percent holds, "
-        "rounded down. «@exact A sum of exactly the limit has the discount.¦A sum of exactly the limit does not have it.» "
+        "Add up price times quantity of [price, quantity] lines in cents. From `limit` on a discount of 10 "
+        "percent holds, "
+        "rounded down. «@exact A sum of exactly the limit has the discount.¦A sum of exactly the limit does not "
+        "have it.» "
         "«@ship Shipping of 50 cents is added before the discount.¦Shipping of 50 cents is added after the discount.»",
         """
 def order_total(lines, limit):
@@ -45,14 +53,23 @@ def order_total(lines, limit):
     return total
 """,
         {"exact": "boundary", "ship": "wrong_order"},
-        lambda r: [[[r.choice([25, 50, 75, 100]), r.randint(1, 3)] for _ in range(r.randint(0, 4))],
-                   r.choice([100, 150, 200])],
-        {"lines": ("items", "cart"), "limit": ("threshold", "minimum"), "total": ("amount", "sum_"), "reduced": ("cheaper",)},
+        lambda r: [
+            [[r.choice([25, 50, 75, 100]), r.randint(1, 3)] for _ in range(r.randint(0, 4))],
+            r.choice([100, 150, 200]),
+        ],
+        {
+            "lines": ("items", "cart"),
+            "limit": ("threshold", "minimum"),
+            "total": ("amount", "sum_"),
+            "reduced": ("cheaper",),
+        },
     ),
     Problem(
         "compound_interest",
-        "Return the balance in cents after `years`: each year `percent` percent interest are added, rounded down, and a "
-        "fee of 5 is taken. «@fee The fee is taken before interest.¦The fee is taken after interest.» «@floor The balance "
+        "Return the balance in cents after `years`: each year `percent` percent interest are added, rounded "
+        "down, and a "
+        "fee of 5 is taken. «@fee The fee is taken before interest.¦The fee is taken after interest.» «@floor "
+        "The balance "
         "does not fall below zero.¦The balance may fall below zero.»",
         """
 def compound_interest(balance, percent, years):
@@ -70,12 +87,14 @@ def compound_interest(balance, percent, years):
 """,
         {"fee": "wrong_order", "floor": "missing_case"},
         lambda r: [r.choice([0, 7, 100, 250, 990, 1500]), r.randint(1, 9), r.randint(0, 5)],
-        {"balance": ("amount", "capital"), "percent": ("rate", "interest"), "years": ("terms", "duration")},
+        {"balance": ("amount", "capital"), "percent": ("rate",), "years": ("terms", "duration")},
     ),
     Problem(
         "stock_levels",
-        "Return the stock per article after [name, change] movements, as a dictionary. «@zero Articles whose stock is zero "
-        "are not listed.¦Articles whose stock is zero are listed.» «@under A movement that would bring a stock below zero "
+        "Return the stock per article after [name, change] movements, as a dictionary. «@zero Articles whose "
+        "stock is zero "
+        "are not listed.¦Articles whose stock is zero are listed.» «@under A movement that would bring a stock "
+        "below zero "
         "is left out.¦A stock may fall below zero.»",
         """
 def stock_levels(movements):
@@ -91,12 +110,19 @@ def stock_levels(movements):
 """,
         {"zero": "missing_case", "under": "missing_case"},
         lambda r: [[[r.choice(["nut", "bolt", "nail"]), r.choice([-3, -2, 1, 2, 3])] for _ in range(r.randint(0, 6))]],
-        {"movements": ("changes", "log"), "stock": ("levels", "store"), "name": ("article", "part"), "level": ("left", "count")},
+        {
+            "movements": ("changes", "log"),
+            "stock": ("levels", "store"),
+            "name": ("article", "part"),
+            "level": ("left", "count"),
+        },
     ),
     Problem(
         "free_slots",
-        "Return the free spans of a day [0, 24) between booked spans [start, end). «@short Free spans of one hour are left "
-        "out.¦Free spans of one hour are listed.» «@edge The hours before the first booking are listed as well.¦The hours "
+        "Return the free spans of a day [0, 24) between booked spans [start, end). «@short Free spans of one "
+        "hour are left "
+        "out.¦Free spans of one hour are listed.» «@edge The hours before the first booking are listed as "
+        "well.¦The hours "
         "before the first booking are not listed.»",
         """
 def free_slots(booked):
@@ -117,7 +143,8 @@ def free_slots(booked):
     Problem(
         "ranking",
         "Return [name, place] for [name, points] rows, most points first, names by the alphabet among equals. «@share "
-        "Equal points share a place and the next places are left out (1, 1, 3).¦Equal points share a place and no place "
+        "Equal points share a place and the next places are left out (1, 1, 3).¦Equal points share a place and "
+        "no place "
         "is left out (1, 1, 2).» «@none Rows with no points have no place and are left out.¦Rows with no points are "
         "ranked too.»",
         """
@@ -136,7 +163,12 @@ def ranking(rows):
 """,
         {"share": "tie", "none": "missing_case"},
         lambda r: [[[name, r.randint(0, 3)] for name in r.sample(["Ada", "Bo", "Cy", "Di", "Ed"], r.randint(0, 5))]],
-        {"rows": ("results", "players"), "ordered": ("sorted_rows", "order"), "placed": ("table", "out"), "place": ("rank",)},
+        {
+            "rows": ("results", "players"),
+            "ordered": ("sorted_rows", "order"),
+            "placed": ("table", "out"),
+            "place": ("rank",),
+        },
     ),
     Problem(
         "sensor_jumps",
@@ -160,12 +192,19 @@ def sensor_jumps(readings, limit):
 """,
         {"base": "stale_state", "gap": "missing_case"},
         lambda r: [[r.choice([1, 2, 5, 6, 9, None]) for _ in range(r.randint(0, 8))], r.randint(1, 4)],
-        {"readings": ("series", "samples"), "limit": ("tolerance", "most"), "jumps": ("count", "found"), "previous": ("last",)},
+        {
+            "readings": ("series", "samples"),
+            "limit": ("tolerance", "most"),
+            "jumps": ("count", "found"),
+            "previous": ("last",),
+        },
     ),
     Problem(
         "bus_load",
-        "Return the largest number of people on a bus after [on, off] at each stop, people leaving first. «@full At most 10 "
-        "people fit; who does not fit stays behind.¦There is always room.» «@end At the last stop nobody gets on.¦At the "
+        "Return the largest number of people on a bus after [on, off] at each stop, people leaving first. «@full "
+        "At most 10 "
+        "people fit; who does not fit stays behind.¦There is always room.» «@end At the last stop nobody gets "
+        "on.¦At the "
         "last stop people get on as well.»",
         """
 def bus_load(stops):
@@ -181,12 +220,19 @@ def bus_load(stops):
 """,
         {"full": "missing_case", "end": "boundary"},
         lambda r: [[[r.randint(0, 8), r.randint(0, 5)] for _ in range(r.randint(0, 5))]],
-        {"stops": ("halts", "route"), "people": ("inside", "load"), "most": ("peak", "largest"), "number": ("stop", "n")},
+        {
+            "stops": ("halts", "route"),
+            "people": ("inside", "load"),
+            "most": ("peak", "largest"),
+            "number": ("stop", "n"),
+        },
     ),
     Problem(
         "group_by_age",
-        "Sort [name, age] rows into groups of ten years: {'20': [...]} holds the names from 20 to 29 in the order given. "
-        "«@old Everybody from 60 on is in the group 60.¦Every ten years have a group, however old.» «@bad A negative age "
+        "Sort [name, age] rows into groups of ten years: {'20': [...]} holds the names from 20 to 29 in the "
+        "order given. "
+        "«@old Everybody from 60 on is in the group 60.¦Every ten years have a group, however old.» «@bad A "
+        "negative age "
         "raises ValueError.¦A row with a negative age is skipped.»",
         """
 def group_by_age(rows):
@@ -203,14 +249,24 @@ def group_by_age(rows):
     return groups
 """,
         {"old": "missing_case", "bad": "swallowed_error"},
-        lambda r: [[[name, r.choice([0, 9, 10, 25, 29, 59, 60, 71, 85, 40, 33, -1])]
-                    for name in r.sample(["Al", "Bea", "Cid", "Dot", "Eve"], r.randint(0, 4))]],
-        {"rows": ("people", "members"), "groups": ("buckets", "by_age"), "name": ("person", "who"), "decade": ("tens", "bin_")},
+        lambda r: [
+            [
+                [name, r.choice([0, 9, 10, 25, 29, 59, 60, 71, 85, 40, 33, -1])]
+                for name in r.sample(["Al", "Bea", "Cid", "Dot", "Eve"], r.randint(0, 4))
+            ]
+        ],
+        {
+            "rows": ("people", "members"),
+            "groups": ("buckets", "by_age"),
+            "name": ("person", "who"),
+            "decade": ("tens", "bin_"),
+        },
     ),
     Problem(
         "monthly_average",
         "Return the average of amounts per month from ['2024-03-15', amount] rows, as a dictionary from '2024-03'. "
-        "«@round Averages are rounded down to whole numbers.¦Averages are not rounded.» «@void Amounts of zero are left "
+        "«@round Averages are rounded down to whole numbers.¦Averages are not rounded.» «@void Amounts of zero "
+        "are left "
         "out of account.¦Amounts of zero count.»",
         """
 def monthly_average(rows):
@@ -225,12 +281,20 @@ def monthly_average(rows):
     return {month: sums[month] «@round //¦/» counts[month] for month in sums}
 """,
         {"round": "division", "void": "missing_case"},
-        lambda r: [[[f"2024-0{r.randint(1, 3)}-1{r.randint(0, 9)}", r.choice([0, 2, 4, 7, 8])] for _ in range(r.randint(0, 4))]],
-        {"rows": ("payments", "bookings"), "sums": ("totals", "per_month"), "counts": ("numbers_", "n"), "month": ("key",)},
+        lambda r: [
+            [[f"2024-0{r.randint(1, 3)}-1{r.randint(0, 9)}", r.choice([0, 2, 4, 7, 8])] for _ in range(r.randint(0, 4))]
+        ],
+        {
+            "rows": ("payments", "bookings"),
+            "sums": ("totals", "per_month"),
+            "counts": ("numbers_", "n"),
+            "month": ("key",),
+        },
     ),
     Problem(
         "undo_log",
-        "Apply the commands 'add X', 'undo' and 'clear' to an empty list and return it. «@again 'undo' takes back the last "
+        "Apply the commands 'add X', 'undo' and 'clear' to an empty list and return it. «@again 'undo' takes "
+        "back the last "
         "'add' that still stands.¦'undo' takes back the last 'add' that still stands, and without one raises "
         "IndexError.» «@clear After 'clear' the earlier items are gone.¦'clear' is taken back by the next 'undo'.»",
         """
@@ -255,13 +319,20 @@ def undo_log(commands):
 """,
         {"again": "swallowed_error", "clear": "stale_state"},
         lambda r: [[r.choice(["add a", "add b", "undo", "clear"]) for _ in range(r.randint(2, 7))]],
-        {"commands": ("log", "steps"), "items": ("stack", "state"), "command": ("step", "word"), "cleared": ("backup",)},
+        {
+            "commands": ("log", "steps"),
+            "items": ("stack", "state"),
+            "command": ("step", "word"),
+            "cleared": ("backup",),
+        },
     ),
     Problem(
         "pay_out",
-        "Pay an amount with the fewest coins that a greedy choice gives, from a dictionary of coin (as text) to how many "
+        "Pay an amount with the fewest coins that a greedy choice gives, from a dictionary of coin (as text) to "
+        "how many "
         "there are; return the coins used, largest first. «@left If the rest cannot be paid, return None.¦If the rest "
-        "cannot be paid, return what was paid.» «@own The given dictionary stays as it is.¦Coins that are paid are taken "
+        "cannot be paid, return what was paid.» «@own The given dictionary stays as it is.¦Coins that are paid "
+        "are taken "
         "from the given dictionary.»",
         """
 def pay_out(amount, coins):

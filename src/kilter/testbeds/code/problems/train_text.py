@@ -31,7 +31,8 @@ def compress_runs(word):
     ),
     Problem(
         "is_balanced",
-        "Whether every bracket ( and [ is closed by its own kind in the right order. «@other Other characters are passed "
+        "Whether every bracket ( and [ is closed by its own kind in the right order. «@other Other characters "
+        "are passed "
         "over.¦Any other character makes the text unbalanced.» «@empty A text of length zero is balanced.¦A text of "
         "length zero is not balanced.»",
         """
@@ -52,11 +53,17 @@ def is_balanced(line):
 """,
         {"other": "swallowed_error", "empty": "missing_case"},
         lambda r: [r.choice([text(r, "([])x", 6), "()[]", "([])", "(a)", "[(x)]", "", "([]"])],
-        {"line": ("text", "code"), "pairs": ("closing", "partner"), "stack": ("opened", "waiting"), "char": ("c", "sign")},
+        {
+            "line": ("text", "code"),
+            "pairs": ("closing", "partner"),
+            "stack": ("opened", "waiting"),
+            "char": ("c", "sign"),
+        },
     ),
     Problem(
         "caesar",
-        "Shift each small letter by `shift` places in the alphabet, from z on to a. «@capital Capital letters are shifted "
+        "Shift each small letter by `shift` places in the alphabet, from z on to a. «@capital Capital letters "
+        "are shifted "
         "likewise.¦Capital letters stay as they are.» «@digit Digits are shifted from 9 on to 0.¦Digits stay as they "
         "are.»",
         """
@@ -75,7 +82,12 @@ def caesar(message, shift):
 """,
         {"capital": "missing_case", "digit": "missing_case"},
         lambda r: [text(r, "abzyQZ 19-", 7), r.randint(-5, 30)],
-        {"message": ("plain", "words"), "shift": ("offset", "key"), "shifted": ("coded", "out"), "char": ("letter", "c")},
+        {
+            "message": ("plain", "words"),
+            "shift": ("offset", "key"),
+            "shifted": ("coded", "out"),
+            "char": ("letter", "c"),
+        },
     ),
     Problem(
         "count_words",
@@ -100,7 +112,8 @@ def count_words(sentence):
     ),
     Problem(
         "wrap_words",
-        "Break a text into lines of at most `width` characters, between words. «@long A word that is longer than a line is "
+        "Break a text into lines of at most `width` characters, between words. «@long A word that is longer than "
+        "a line is "
         "cut at the width.¦A word that is longer than a line stands alone on a line that is too long.» «@empty Without "
         "words the result is a list with one empty line.¦Without words the result is an empty list.»",
         """
@@ -127,12 +140,19 @@ def wrap_words(sentence, width):
 """,
         {"long": "missing_case", "empty": "wrong_default"},
         lambda r: [" ".join(pick(r, ["I", "of", "sea", "boat", "harbor", "lanterns"], 6)), r.randint(4, 9)],
-        {"sentence": ("text", "prose"), "width": ("columns", "limit"), "lines": ("rows", "out"), "line": ("row", "current")},
+        {
+            "sentence": ("text", "prose"),
+            "width": ("columns", "limit"),
+            "lines": ("rows", "out"),
+            "line": ("row", "current"),
+        },
     ),
     Problem(
         "parse_settings",
-        "Read lines 'key = value' into a dictionary; spaces around key and value do not count, and lines that begin with # "
-        "are comments. «@bad A line without = is skipped.¦A line without = raises ValueError.» «@again Where a key comes "
+        "Read lines 'key = value' into a dictionary; spaces around key and value do not count, and lines that "
+        "begin with # "
+        "are comments. «@bad A line without = is skipped.¦A line without = raises ValueError.» «@again Where a "
+        "key comes "
         "twice, the later value counts.¦Where a key comes twice, the earlier value counts.»",
         """
 def parse_settings(lines):
@@ -151,11 +171,17 @@ def parse_settings(lines):
 """,
         {"bad": "swallowed_error", "again": "tie"},
         lambda r: [pick(r, ["a = 1", "b=2", "a=3", "# note", "", "b = x = y", "c", " a =  7", "d ="], 5)],
-        {"lines": ("rows", "content"), "settings": ("config", "found"), "line": ("row", "entry"), "key": ("name", "option")},
+        {
+            "lines": ("rows", "content"),
+            "settings": ("config", "found"),
+            "line": ("row", "entry"),
+            "key": ("name", "option"),
+        },
     ),
     Problem(
         "title_case",
-        "Begin the words of a title with a capital and write the rest small. «@small The words of, the and and stay small, "
+        "Begin the words of a title with a capital and write the rest small. «@small The words of, the and and "
+        "stay small, "
         "but not at the beginning.¦The words of, the and and stay small, even at the beginning.» «@all Words that are "
         "all capitals stay as they are.¦Words that are all capitals are treated like any other.»",
         """
@@ -173,12 +199,19 @@ def title_case(title):
 """,
         {"small": "missing_case", "all": "missing_case"},
         lambda r: [" ".join(pick(r, ["the", "of", "sea", "NATO", "house", "And", "birds", "old", "USA"], 5))],
-        {"title": ("heading", "name"), "minor": ("small_words", "little"), "words": ("parts", "done"), "word": ("part", "w")},
+        {
+            "title": ("heading", "name"),
+            "minor": ("small_words", "little"),
+            "words": ("parts", "done"),
+            "word": ("part", "w"),
+        },
     ),
     Problem(
         "parse_duration",
-        "Read a duration such as '1h30m' into minutes: numbers followed by h, m or s. «@unit Seconds that do not fill a "
-        "minute are dropped.¦Seconds that do not fill a minute count as a fraction.» «@bare A number at the end without a unit means "
+        "Read a duration such as '1h30m' into minutes: numbers followed by h, m or s. «@unit Seconds that do not "
+        "fill a "
+        "minute are dropped.¦Seconds that do not fill a minute count as a fraction.» «@bare A number at the end "
+        "without a unit means "
         "seconds.¦A number at the end without a unit raises ValueError.»",
         """
 def parse_duration(given):
@@ -196,13 +229,21 @@ def parse_duration(given):
     return seconds «@unit //¦/» 60
 """,
         {"unit": "division", "bare": "swallowed_error"},
-        lambda r: ["".join(f"{r.randint(1, 99)}{unit}" for unit in r.choice(["hms", "hm", "ms", "m", "h", "s", "hs"]))
-                   + r.choice(["", "", "45", "9"])],
-        {"given": ("length", "spec"), "factors": ("units", "per_unit"), "seconds": ("total", "sum_"), "digits": ("number",)},
+        lambda r: [
+            "".join(f"{r.randint(1, 99)}{unit}" for unit in r.choice(["hms", "hm", "ms", "m", "h", "s", "hs"]))
+            + r.choice(["", "", "45", "9"])
+        ],
+        {
+            "given": ("length", "spec"),
+            "factors": ("units", "per_unit"),
+            "seconds": ("total", "sum_"),
+            "digits": ("number",),
+        },
     ),
     Problem(
         "common_prefix",
-        "Return the longest beginning that all words share. «@fold Capitals do not matter; it is written as in the first "
+        "Return the longest beginning that all words share. «@fold Capitals do not matter; it is written as in "
+        "the first "
         "word.¦Capitals matter.» «@blank Empty words are left out of account.¦An empty word makes it empty.»",
         """
 def common_prefix(words):
@@ -216,11 +257,17 @@ def common_prefix(words):
             size += 1
         prefix = prefix[:size]
     return prefix
-""",
+""",  # noqa: E501
         {"fold": "missing_case", "blank": "missing_case"},
-        lambda r: [pick(r, ["flow", "Flower", "flown", "flight", "FLOW", "flow"], 3)
-                   + ([""] if r.random() < 0.3 else [])],
-        {"words": ("names", "entries"), "prefix": ("shared", "start"), "word": ("name", "other"), "size": ("length", "n")},
+        lambda r: [
+            pick(r, ["flow", "Flower", "flown", "flight", "FLOW", "flow"], 3) + ([""] if r.random() < 0.3 else [])
+        ],
+        {
+            "words": ("names", "entries"),
+            "prefix": ("shared", "start"),
+            "word": ("name", "other"),
+            "size": ("length", "n"),
+        },
     ),
     Problem(
         "match_pattern",
@@ -243,8 +290,10 @@ def match_pattern(pattern, name):
     return pattern[0] == name[0] and match_pattern(pattern[1:], name[1:])
 """,
         {"star": "boundary", "mark": "missing_case"},
-        lambda r: [r.choice(["a*", "*b", "a?b", "*", "?", "a*b", "??", "*1", "a*?", "a?"]),
-                   r.choice(["", "a", "b", "ab", "a1b", "aab", "1", "11", "b1", "ba", "abb", "a1"])],
+        lambda r: [
+            r.choice(["a*", "*b", "a?b", "*", "?", "a*b", "??", "*1", "a*?", "a?"]),
+            r.choice(["", "a", "b", "ab", "a1b", "aab", "1", "11", "b1", "ba", "abb", "a1"]),
+        ],
         {"pattern": ("mask", "shape"), "name": ("word", "file"), "skip": ("taken", "k")},
     ),
 )
