@@ -102,8 +102,9 @@ def _become(code: str, folder: str, streams: list[int], limits: dict[str, Any]) 
         number = 0
     except SystemExit as error:
         number = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
-        traceback.print_exc(limit=-3)
+    except BaseException as error:
+        inside = error.__traceback__ and error.__traceback__.tb_next  # not the line of this file
+        traceback.print_exception(type(error), error, inside)
     finally:
         for output in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

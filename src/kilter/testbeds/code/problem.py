@@ -94,7 +94,8 @@ def written(problem: Problem, knobs: Knobs, style: Style) -> ast.Module:
         return options[0 if style.seed is None else random.Random(f"{style.seed}/{which}").randrange(len(options))]
 
     tree = ast.parse(_GROUP.sub(chosen, problem.code))
-    return ast.fix_missing_locations(_Restyle(style).visit(tree))
+    _Restyle(style).visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 class _Restyle(ast.NodeTransformer):
