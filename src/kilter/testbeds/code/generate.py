@@ -206,6 +206,8 @@ def _case(
     alone = [[at for at in draft.failing(bug.index) if at in failing] for bug in bugs]
     if not bugs or not all(alone) or len(passing) < _EXAMPLES:
         return None
+    # where there is one, a note quotes a call that no other bug spoils
+    own = [[at for at in one if sum(at in other for other in alone) == 1] or one for one in alone]
     shown = _examples(passing, expected, rng)
     examples = [(call(draft.name, draft.calls[at]), expected[at]) for at in shown]
     spec, places = draft.problem.described(draft.knobs, draft.style.names)
@@ -213,7 +215,7 @@ def _case(
     hidden = [at for at in range(len(found)) if at not in shown]
     is_flawed = rng.random() < flawed
     response = text if is_flawed else draft.correct
-    flaws = [_flaw(draft, bugs, bug, text, found, at, places, split) for bug, at in zip(bugs, alone, strict=True)]
+    flaws = [_flaw(draft, bugs, bug, text, found, at, places, split) for bug, at in zip(bugs, own, strict=True)]
     return Case(
         testbed="code",
         structure=draft.problem.name,
