@@ -83,9 +83,13 @@ def run_many(programs: Sequence[Program], *, limits: Limits | None = None, trust
     return _child(kind, programs, limits or Limits())
 
 
-@cache
 def protection() -> Protection:
     """The best protection of this system, found by running an empty program under each."""
+    return _best()
+
+
+@cache
+def _best() -> Protection:
     kinds: tuple[Protection, ...] = ("bubblewrap", "namespaces") if sys.platform == "linux" else ()
     for kind in kinds:
         if kind == "bubblewrap" and not shutil.which("bwrap"):

@@ -163,7 +163,7 @@ def _choose(draft: _Draft, difficulty: float) -> list[_Bug]:
         same = [bug for bug in others if bug.type == type]
         picked.append(min(same, key=distance))
     # the commonest type waits, so that all are seen
-    by_knob.sort(key=lambda bug: (distance(bug) + 0.1) * rng.random() * (3 if bug.type == "missing_case" else 1))
+    by_knob.sort(key=lambda bug: distance(bug) + 0.1 * rng.random() + 0.1 * (bug.type == "missing_case"))
     for bug in by_knob:
         if len(picked) < count and not any(one.knob and one.knob[0] == bug.knob[0] for one in picked if bug.knob):
             picked.append(bug)

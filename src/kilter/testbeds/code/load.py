@@ -26,7 +26,7 @@ from kilter.testbeds.code.trial import NO_END, Job, differing, is_rough, outcome
 
 _MUTANTS = 40
 _MAJOR = 0.3
-_STEPS = 50_000
+_STEPS = 20_000
 _LIMITS = Limits(seconds=5.0, cpu_seconds=5)
 _CALLED = "candidate"  # what HumanEval's tests call the function
 
