@@ -45,3 +45,15 @@ def test_unknown_names_and_bad_numbers_are_refused(capsys: pytest.CaptureFixture
     assert execute(["testbed", "show", "stories", "--number", "-1"]) == 2
     assert execute(["testbed", "show", "stories", "--words", "50"]) == 3
     assert execute(["testbed", "show", "stories", "--split", "dev", "--words", "200"]) == 3
+
+
+def test_code_can_be_shown_and_generated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["testbed", "show", "code", "--seed", "3"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("def ", ">>>", "[1]", "Correct"):
+        assert part in shown
+    assert (
+        execute(["testbed", "generate", "code", "--n", "4", "--split", "test", "--out", str(tmp_path / "c.jsonl")]) == 0
+    )
+    assert len((tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+    assert execute(["testbed", "show", "code", "--words", "300"]) == 2

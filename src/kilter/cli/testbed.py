@@ -97,6 +97,7 @@ def _underlined(case: Case) -> Text:
     text = Text(case.response)
     for flaw in case.flaws:
         text.stylize("underline red", flaw.start, flaw.end)
-    for index, flaw in reversed(list(enumerate(case.flaws, start=1))):  # a number too, where there are no colors
+    numbered = sorted(enumerate(case.flaws, start=1), key=lambda one: one[1].end, reverse=True)
+    for index, flaw in numbered:  # a number too, where there are no colors
         text = text[: flaw.end] + Text(f" [{index}]", "bold") + text[flaw.end :]
     return text

@@ -25,6 +25,7 @@ class Testbed:
 
 # Adding a testbed is adding a line.
 TESTBEDS = {
+    "code": Testbed("kilter.testbeds.code", "Python functions, their docstrings and hidden tests."),
     "facts": Testbed("kilter.testbeds.facts", "A made-up world's encyclopedia and short answers about its articles."),
     "reasoning": Testbed("kilter.testbeds.reasoning", "Problems solved in steps, some of which go wrong."),
     "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
