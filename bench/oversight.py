@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from itertools import product
+from itertools import islice, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from kilter.stats import Estimate, Trials, mixed_poisson, permutation_tests, rat
 from kilter.testbeds import Case, generate
 
 RATERS, CASES, EXPERIMENTS = 20, 60, 1000
+LABELS = (160, 640)
 FINDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 INVENTS = (0.05, 0.2, 0.5)
 CRITIC = ProgramCritic(0.7, 0.05)
@@ -155,7 +158,26 @@ def speed(testbed: str, cases: list[Case]) -> list[Any]:
     return [row(f"simulated judgments, {testbed}", "per second", ours, work, 10_000)]
 
 
-ROWS = {"curve": curve, "arms": arms, "null": null, "planted": planted, "speed": speed}
+def rrm(*_: Any) -> list[Any]:
+    """Accuracy of the reward model on hard pairs, for depth and labels: the 135M model learns from a simulated judge."""
+    from kilter.models import load
+    from kilter.oversight.reward_learner import RewardLearner
+    from kilter.oversight.rrm import BareJudge, accuracy, pairs_of, recursive_reward_model
+    from kilter.training.reward import RewardSettings
+
+    hard, found = list(islice(pairs_of(1, "test", hard=True), 400)), []
+    for labels, depth in product(LABELS, (0, 1, 2)):
+        with TemporaryDirectory() as folder:
+            learner = RewardLearner(lambda: load("smollm2-135m"), RewardSettings(), Path(folder))
+            predict = recursive_reward_model(learner, BareJudge(), pairs_of(0, "train"), depth, labels)
+            one = accuracy(predict, hard)
+        print(f"RRM, depth {depth}, {labels} labels: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]", flush=True)
+        work = f"smollm2-135m learns from {labels} labels of a simulated judge; 400 hard pairs of the test split"
+        found.append(row(f"recursive reward modeling, depth {depth}, {labels} labels: accuracy", "share", one, work))
+    return found
+
+
+ROWS = {"curve": curve, "arms": arms, "null": null, "planted": planted, "speed": speed, "rrm": rrm}
 
 
 def main() -> None:
@@ -168,7 +190,7 @@ def main() -> None:
         words = {"words": 400} if testbed == "stories" else {}
         cases = generate(testbed, 400, 0, "test", difficulty=0.3, flawed=0.8, **words)
         for name in options.rows:
-            if name in ("null", "planted") and testbed != options.testbeds[0]:
+            if name in ("null", "planted", "rrm") and testbed != options.testbeds[0]:
                 continue  # of the statistics, not of a testbed
             new = ROWS[name](testbed, cases if name == "null" else cases[:CASES])
             keep(RESULTS / "oversight.json", new)

@@ -37,6 +37,10 @@ QUESTIONS = {
     "civil": "Which reply is more polite?",
     "natural": "Which reply sounds more natural?",
 }
+WORTH = {"content": 2.0}
+"""Every judge knows that a well-mannered reply that says nothing is worth nothing: the whole is a product with it."""
+SALIENCE = ("substance", "civil", "natural", "complete", "variety", "novelty", "structure", "topic")
+"""What strikes the eye first; the rules of the request come last."""
 DEEPEST = 2
 BLOCK = 64
 
@@ -98,10 +102,13 @@ Learner = Callable[[Sequence[Labeled]], Predictor]
 
 @dataclass(frozen=True)
 class BareJudge:
-    """A simulated judge with little attention.
+    """A simulated judge with little attention, who looks at what strikes the eye first.
+
+    So the judge is not only noisy, which more labels would mend, but blind to what is hard to see in a whole reply;
+    asked about a part alone, the same judge sees more of it.
 
     Attributes:
-        attention: leaves of an evaluation that the judge looks at.
+        attention: leaves of an evaluation that the judge looks at, the most striking ones.
         temperature: difference that counts as one logit.
         trust: how much a helper's verdict (from -1 to 1) counts as a difference.
     """
@@ -112,10 +119,10 @@ class BareJudge:
 
     def judge(self, pair: Pair, node: str, rng: random.Random, hints: Mapping[str, float] | None = None) -> int:
         """The number of the reply that the judge finds better; `hints` are P(first is better) of parts."""
-        leaves = pair.leaves(node)
-        seen = set(rng.sample(leaves, min(self.attention, len(leaves))))
+        seen = set(sorted(pair.leaves(node), key=_salience)[: self.attention])
         parts = pair.parts(node) or (node,)
-        felt = sum(self._felt(pair, part, seen, hints or {}) for part in parts) / len(parts)
+        worth = {part: WORTH.get(part, 1.0) for part in parts}
+        felt = sum(worth[part] * self._felt(pair, part, seen, hints or {}) for part in parts) / sum(worth.values())
         return int(rng.random() >= 1 / (1 + math.exp(min(50.0, max(-50.0, -felt / self.temperature)))))
 
     def _felt(self, pair: Pair, part: str, seen: set[str], hints: Mapping[str, float]) -> float:
@@ -125,6 +132,10 @@ class BareJudge:
         if len(own) == len(leaves) or (own and part not in hints):
             return sum(own) / len(leaves)
         return self.trust * (2 * hints[part] - 1) if part in hints else 0.0
+
+
+def _salience(leaf: str) -> tuple[int, str]:
+    return (SALIENCE.index(leaf) if leaf in SALIENCE else len(SALIENCE), leaf)
 
 
 def recursive_reward_model(
