@@ -159,10 +159,10 @@ def speed(testbed: str, cases: list[Case]) -> list[Any]:
 
 
 def rrm(*_: Any) -> list[Any]:
-    """Accuracy of the reward model on hard pairs, for depth and labels: the 135M model learns from a simulated judge."""
+    """Accuracy of the reward model on hard pairs, for depth and labels: the 135M model learns from a judge."""
     from kilter.models import load
-    from kilter.oversight.reward_learner import RewardLearner
-    from kilter.oversight.rrm import BareJudge, accuracy, pairs_of, recursive_reward_model
+    from kilter.oversight.recursion.evaluation import BareJudge, accuracy, pairs_of, recursive_reward_model
+    from kilter.oversight.recursion.learner import RewardLearner
     from kilter.training.reward import RewardSettings
 
     hard, found = list(islice(pairs_of(1, "test", hard=True), 400)), []

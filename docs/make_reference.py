@@ -26,6 +26,8 @@ ROOMS = (
     "serving",
     "evals",
     "oversight",
+    "oversight.critics",
+    "oversight.recursion",
     "training",
     "judges",
     "feedback",

@@ -11,10 +11,10 @@ from kilter.errors import DataError
 from kilter.models import LanguageModel
 from kilter.oversight import ProgramCritic, oracle
 from kilter.oversight.assistance import NOTHING, Assistance, misleading
-from kilter.oversight.critique_cases import after_critique, critique_case, is_true, surest
-from kilter.oversight.critique_rewards import UNREADABLE, gain_reward, truth_reward
-from kilter.oversight.gdc import gdc_gap
-from kilter.oversight.passage_critic import PassageCritic, demonstrations, question
+from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, surest
+from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, truth_reward
+from kilter.oversight.critics.gdc import gdc_gap
+from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
 

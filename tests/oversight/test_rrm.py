@@ -13,8 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from kilter.errors import SettingsError
 from kilter.models import LanguageModel
-from kilter.oversight.reward_learner import RewardLearner
-from kilter.oversight.rrm import (
+from kilter.oversight.recursion.evaluation import (
     TOTAL,
     BareJudge,
     Labeled,
@@ -25,6 +24,7 @@ from kilter.oversight.rrm import (
     question,
     recursive_reward_model,
 )
+from kilter.oversight.recursion.learner import RewardLearner
 from kilter.training.reward import RewardSettings
 
 HARD = list(islice(pairs_of(1, "test", hard=True), 150))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, score
-from kilter.oversight.passage_critic import PassageCritic
+from kilter.oversight.critics.passage_critic import PassageCritic
 from kilter.stats import Estimate, paired_difference, rate
 from kilter.testbeds import Case
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from kilter.models import Item, LanguageModel
 from kilter.models.scalar import ScalarModel
-from kilter.oversight.rrm import Labeled, Pair, question
+from kilter.oversight.recursion.evaluation import Labeled, Pair, question
 from kilter.training.pairs import RankedItem
 from kilter.training.reward import RewardSettings, reward_scores, train_reward
 
