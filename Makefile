@@ -1,7 +1,9 @@
 # make quickstart   install, fetch the model, run the loop, print the path of its report
 # make test         install with the tools, run the tests
 # make lint         style, types and import rules
-# make bench        side by side with the peers, into bench/results/; BENCH="--data FILE" for other comparisons
+# make bench        training side by side with the peers, into bench/results/; BENCH="--data FILE" for other comparisons
+# make bench-people judging: 200 raters at once, and side by side with Potato in a browser (an hour and a half)
+# make bench-help   what help is worth to simulated raters, and whether the statistics hold
 # make docs         the reference, from the code
 
 PYTHON ?= python3
@@ -10,6 +12,7 @@ MODEL := smollm2-135m
 
 VENV := .venv
 BENCH_VENV := .bench-venv
+POTATO_VENV := .potato-venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
@@ -20,7 +23,7 @@ PIP_INSTALL := -m pip install --disable-pip-version-check $(QUIET) -c constraint
 
 export PIP_ROOT_USER_ACTION ?= ignore
 
-.PHONY: quickstart test lint bench docs install dev help clean
+.PHONY: quickstart test lint bench bench-people bench-help docs install dev help clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -48,6 +51,16 @@ bench: $(INSTALLED_BENCH)
 	@$(BENCH_VENV)/bin/kilter models pull $(MODEL)
 	$(BENCH_VENV)/bin/python bench/training.py $(BENCH)
 
+bench-people: $(INSTALLED_DEV) $(POTATO_VENV)/installed
+	$(BIN)/python bench/raters.py
+	$(BIN)/python bench/raters.py --kills 10
+	$(BIN)/python bench/raters.py --postgresql
+	$(BIN)/python bench/raters.py --postgresql --kills 10
+	$(BIN)/python bench/judging.py --potato $(POTATO_VENV)/bin/potato
+
+bench-help: $(INSTALLED_DEV)
+	$(BIN)/python bench/oversight.py
+
 docs: $(INSTALLED_DEV)
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_scale.py
@@ -69,6 +82,11 @@ $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/pip
 $(INSTALLED_BENCH): pyproject.toml constraints.txt bench/requirements.txt | $(BENCH_VENV)/bin/pip
 	@echo "Installing with the peers into $(BENCH_VENV) (some minutes the first time) ..."
 	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) -e . -r bench/requirements.txt
+	@touch $@
+
+# Potato pins libraries otherwise than Kilter does, so it lives apart.
+$(POTATO_VENV)/installed: | $(POTATO_VENV)/bin/pip
+	@$(POTATO_VENV)/bin/python -m pip install --disable-pip-version-check $(QUIET) potato-annotation==2.12.1
 	@touch $@
 
 # bin/pip is the last thing that venv makes, so a half-made environment is made again.

@@ -1,6 +1,6 @@
 """Two hundred simulated raters on the real pages: nothing lost, nothing doubled, and how long a submit takes.
 
-`python bench/raters.py [--judgments 50000] [--kills 10] [--database postgresql://...]`, into bench/results/raters.json.
+`python bench/raters.py [--judgments 50000] [--kills 10] [--postgresql]`, into results/feedback.json.
 
 Each rater signs in, asks for items and submits them as the page's outbox does: under a name of its own, again and again
 until the server has said that it has it. The server is `kilter feedback serve` in a process of its own, on the real
@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import signal
 import subprocess
@@ -21,14 +19,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from durable_postgresql import durable_postgresql
+from rows import RESULTS, commit, describe_machine, keep
 
-RESULTS = Path(__file__).parent / "results" / "raters.json"
 TASK = "pairs"
 PASSWORD = "as many words as needed"
 
@@ -217,16 +217,19 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=200)
     parser.add_argument("--rate", type=float, default=50.0, help="submits a second")
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--database")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL server that is started for it")
     parser.add_argument("--port", type=int, default=8047)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "feedback.json")
     options = parser.parse_args()
     judges = 2
     items = round(options.judgments / (judges + 0.2))
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        durable_postgresql() if options.postgresql else nullcontext() as database,
+    ):
         folder = Path(name)
-        sessions = set_up(folder, options.database, items, judges, options.raters)
-        server, tally = Server(folder, options.port, options.database), Tally()
+        sessions = set_up(folder, database, items, judges, options.raters)
+        server, tally = Server(folder, options.port, database), Tally()
         server.start()
         began = time.monotonic()
         try:
@@ -234,20 +237,33 @@ def main() -> None:
         finally:
             server.kill()
         seconds = time.monotonic() - began
-        found = check(folder, options.database, tally)
-    times = sorted(tally.milliseconds)
-    row = {
-        "row": f"{options.raters} raters, {'PostgreSQL' if options.database else 'SQLite'}, {options.kills} kills",
-        **found,
-        "submits_per_second": round(len(tally.acknowledged) / seconds, 1),
-        "submit_ms": {f"p{share}": round(times[int(share / 100 * (len(times) - 1))], 1) for share in (50, 95, 99)},
-        "retried": tally.retried, "surplus": tally.surplus, "seconds": round(seconds),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        found = check(folder, database, tally)
+    new = rows(options, found, tally, seconds)
+    print("\n" + json.dumps(new, indent=2))
+    keep(options.out, new)
+
+
+def rows(options: argparse.Namespace, found: dict[str, Any], tally: Tally, seconds: float) -> list[dict[str, Any]]:
+    """The figures of one load; the rest of what was checked stands with them."""
+    where = "PostgreSQL" if options.postgresql else "SQLite"
+    at_once = len(tally.acknowledged) / seconds
+    load = f"{options.raters} raters, {len(tally.acknowledged):,} judgments, {at_once:.0f} submits/s, {where}"
+    common = {
+        "better": "lower", "peer": None, "ratio": None, "machine": describe_machine(), "commit": commit(),
+        "work": load + (f", {options.kills} kills" if options.kills else ""),
     }  # fmt: skip
-    print("\n" + json.dumps(row, indent=2))
-    rows = json.loads(options.out.read_text()) if options.out.exists() else []
-    rows = [one for one in rows if one["row"] != row["row"]] + [row]
-    options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    ending = f"{where}{f', {options.kills} kills' if options.kills else ''}"
+    broken = {name: found[name] for name in ("acknowledged_but_lost", "doubled", "items_off_their_cap", "wrong_side")}
+    count = len(tally.acknowledged)
+    wrong = {"value": sum(broken.values()), "low": sum(broken.values()), "high": sum(broken.values()), "n": count}
+    new = [{"row": f"lost, doubled or off the cap, {ending}", "unit": "judgments", "ours": wrong, "target": 0,
+            **common, "checked": found, "retried": tally.retried, "surplus": tally.surplus}]  # fmt: skip
+    times = sorted(tally.milliseconds)
+    for share, target in ((50, None), (99, 50)):
+        value = times[int(share / 100 * (len(times) - 1))]
+        ours = {"value": value, "low": times[0], "high": times[-1], "n": len(times)}
+        new.append({"row": f"submit, p{share}, {ending}", "unit": "ms", "ours": ours, "target": target, **common})
+    return new
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training import commit, describe_machine
+from rows import commit, describe_machine
 
 WANTED = {
     "quickstart": (

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from rows import RESULTS, commit, describe_machine, keep, spread
 
 HERE = Path(__file__).parent
 ROWS = {
@@ -52,11 +52,6 @@ def measure(side: str, row: str, model: str, data: str) -> dict[str, Any]:
     return result
 
 
-def spread(values: list[float]) -> dict[str, float | int]:
-    """Median with the smallest and the largest value."""
-    return {"value": statistics.median(values), "low": min(values), "high": max(values), "n": len(values)}
-
-
 def summarize(
     row: str, ours: list[dict[str, Any]], peer: list[dict[str, Any]], machine: str, commit: str
 ) -> list[dict[str, Any]]:
@@ -91,27 +86,6 @@ def summarize(
     return rows
 
 
-def describe_machine() -> str:
-    """Processor, cores and what matters of its instruction set."""
-    name = platform.processor() or platform.machine()
-    flags = ""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        text = info.read_text()
-        names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-        name = names[0] if names else name
-        flags = ", ".join(flag for flag in ("avx512_bf16", "amx_bf16") if flag in text)
-    return f"{name}, {os.cpu_count()} cores{', ' + flags if flags else ''}"
-
-
-def commit() -> str:
-    """The commit measured, marked when the tree differs from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """Measure every row."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "training.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "training.json")
     arguments = parser.parse_args()
     if not Path(arguments.data).exists():
         raise SystemExit(f"There are no comparisons at {arguments.data}; give an hh-rlhf file with --data FILE.")
@@ -137,8 +111,7 @@ def main() -> None:
                 print(f"{row:12} {side:5} {result['rate']:8.2f} {ROWS[row][0]}  "
                       f"GEMM peak {result['peak'] / 1e9:.0f} GFLOP/s", flush=True)  # fmt: skip
         found += summarize(row, ours, peer, machine, measured)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+        keep(arguments.out, found)
     print()
     for one in found:
         ratio = one["ratio"]

@@ -66,3 +66,9 @@ class SweepError(KilterError):
     """Some combinations of a sweep failed; the others are done."""
 
     exit_code = 10
+
+
+class SandboxError(KilterError):
+    """Code that nobody has read cannot be run safely on this system, or the sandbox itself failed."""
+
+    exit_code = 11

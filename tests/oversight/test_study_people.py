@@ -17,6 +17,7 @@ from kilter.oversight.assistance import Arm
 from kilter.oversight.effects import effects, reliance
 from kilter.oversight.experiment import help_by_arm
 from kilter.oversight.findings import Mark
+from kilter.oversight.recording import add_shown
 from kilter.record import Workspace
 
 ARMS: tuple[Arm, ...] = ("none", "oracle", "misleading")
@@ -95,6 +96,21 @@ def test_the_task_asks_for_the_flaws_of_the_cases_and_hides_the_help() -> None:
     assert CASES[1].source in items[1].prompt[0]["content"]
     assert set(items[1].help) == {"oracle", "misleading"}
     assert items[1].body().keys() == {"prompt", "responses"}
+
+
+def test_claims_that_are_recorded_already_name_their_critic(desk: Desk) -> None:
+    critiques = [ProgramCritic(1, 0).criticize(case, 0) for case in CASES]
+    shown = help_by_arm(CASES, critiques, ["critiques"], 0)
+    recorded = add_shown(desk.record, CASES, shown)
+    task, items = task_of_study(CASES, shown, name="study", title="Study", raters=1, recorded=recorded)
+    desk.add_task(task)
+    desk.add_items(task, items)
+    who = Rater(f"{1:032}", "simulated/1", "simulated")
+    for one in desk.next(task, who, 2):
+        trusting(desk, task, who, one)
+    exposures = desk.record.exposures()
+    assert len(exposures) == sum(len(each.claims) for each in critiques[:2]) > 0
+    assert {desk.record.artifact(one.assistance).producer for one in exposures} == {"program/finds-1-invents-0"}
 
 
 def test_unfinished_trials_and_strange_items_give_no_outcome(desk: Desk) -> None:

@@ -31,6 +31,7 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   8  a server did not answer, or not with what was asked for; the same command goes on from there
   9  other processes or machines cannot do their part of the work
  10  some combinations of a sweep failed; the others are done
+ 11  code that nobody has read cannot be run safely on this system
 130  stopped by you (Ctrl-C); the same command goes on from there"""
 
 
@@ -51,6 +52,7 @@ _COMMANDS = {
     "testbed": _Lazy(
         "kilter.cli.testbed", "app", "Worlds whose truth is known: look at cases with planted flaws, write them."
     ),
+    "oversee": _Lazy("kilter.cli.oversee", "app", "Experiments on help: what assistance is worth to whoever judges."),
     "record": _Lazy("kilter.cli.record", "app", "Where a model came from, down to each judgment."),
 }
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kilter.errors import SettingsError
-from kilter.settings import nearest
+from kilter.testbeds import catalog
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,21 +24,7 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True)
-class Testbed:
-    """Where a testbed's `generate(n, seed, split, *, difficulty, flawed)` is, and whether it takes `words` too."""
-
-    module: str
-    help: str
-    words: bool = False
-
-
-# Adding a testbed is adding a line.
-TESTBEDS = {
-    "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
-}
-
-NameArgument = Annotated[str, typer.Argument(metavar="TESTBED", help=f"One of: {', '.join(TESTBEDS)}.")]
+NameArgument = Annotated[str, typer.Argument(metavar="TESTBED", help=f"One of: {', '.join(catalog.TESTBEDS)}.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Which cases; the same seed gives the same cases.")]
 SplitOption = Annotated[str, typer.Option("--split", help="train or test; they share no structure and no wording.")]
 DifficultyOption = Annotated[float, typer.Option("--difficulty", help="From 0, easy, to 1.")]
@@ -64,7 +48,7 @@ def show(
     """Show one case: the source, the response with its flaws underlined, and a note on each."""
     if number < 0:
         raise SettingsError(f"--number {number} is no case; the first is 0.")
-    case = _generate(testbed, number + 1, seed, split, difficulty, flawed, words)[number]
+    case = catalog.generate(testbed, number + 1, seed, split, difficulty=difficulty, flawed=flawed, words=words)[number]
     if as_json:
         typer.echo(json.dumps(asdict(case), ensure_ascii=False))
         return
@@ -98,27 +82,13 @@ def generate(
     words: WordsOption = None,
 ) -> None:
     """Write cases to a JSONL file, each with its flaws, their passages and the truth behind it."""
-    from kilter.recipes.report.files import write_atomically
+    from kilter.report.files import write_atomically
 
-    cases = _generate(testbed, n, seed, split, difficulty, flawed, words)
-    write_atomically(out, "".join(f"{json.dumps(asdict(case), ensure_ascii=False)}\n" for case in cases))
+    cases = catalog.generate(testbed, n, seed, split, difficulty=difficulty, flawed=flawed, words=words)
+    write_atomically(out, catalog.as_jsonl(cases))
     flaws = sum(len(case.flaws) for case in cases)
     with_flaws = sum(bool(case.flaws) for case in cases)
     typer.echo(f"{len(cases):,} cases, {with_flaws:,} with {flaws:,} flaws in all: {out}")
-
-
-def _generate(
-    name: str, n: int, seed: int, split: str, difficulty: float, flawed: float, words: int | None
-) -> list[Case]:
-    if name not in TESTBEDS:
-        raise SettingsError(f"There is no testbed '{name}': {nearest(name, TESTBEDS)}")
-    more: dict[str, Any] = {}
-    if words is not None:
-        if not TESTBEDS[name].words:
-            raise SettingsError(f"--words is not a setting of the testbed '{name}'; leave it out.")
-        more["words"] = words
-    function: Callable[..., list[Case]] = importlib.import_module(TESTBEDS[name].module).generate
-    return function(n, seed, split, difficulty=difficulty, flawed=flawed, **more)
 
 
 def _underlined(case: Case) -> Text:
@@ -127,6 +97,7 @@ def _underlined(case: Case) -> Text:
     text = Text(case.response)
     for flaw in case.flaws:
         text.stylize("underline red", flaw.start, flaw.end)
-    for index, flaw in reversed(list(enumerate(case.flaws, start=1))):  # a number too, where there are no colors
+    numbered = sorted(enumerate(case.flaws, start=1), key=lambda one: one[1].end, reverse=True)
+    for index, flaw in numbered:  # a number too, where there are no colors
         text = text[: flaw.end] + Text(f" [{index}]", "bold") + text[flaw.end :]
     return text

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel
-
-from kilter.errors import ModelError, ServerError
+from kilter.errors import ModelError
 from kilter.judges.protocol import Candidate, Comparison, Opinion
-from kilter.models.endpoint import Endpoint
+from kilter.models.chat import ChatModel
 from kilter.record import Principal
 
 LETTERS = "ABCDEFGHI"
@@ -27,23 +25,11 @@ Verdict = tuple[int, ...] | None
 """Places in the shown order, best first; empty for a tie; None for an answer that names no ranking."""
 
 
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-
-
-class _Chat(BaseModel):
-    choices: list[_Choice]
-
-
 class PromptedJudge:
     """Ranks responses by asking a chat model behind an address.
 
     Args:
-        address, key, timeout: see `Endpoint`.
+        address, key, timeout: see `kilter.models.Endpoint`.
         model: the server's name for the model; None takes the first it lists.
         max_tokens: longest answer.
         max_unreadable: the share of answers without a ranking beyond which a batch is refused; below it such an answer
@@ -63,10 +49,9 @@ class PromptedJudge:
         self, address: str, model: str | None = None, *, key: str | None = None, timeout: float = 600.0,
         max_tokens: int = 512, max_unreadable: float = 0.2,
     ) -> None:  # fmt: skip
-        self._endpoint = Endpoint(address, key=key, timeout=timeout)
-        self._model = model or self._first_model()
-        self._max_tokens, self._max_unreadable = max_tokens, max_unreadable
-        self.name = f"prompted/{self._model}"
+        self._chat = ChatModel(address, model, key=key, timeout=timeout, max_tokens=max_tokens)
+        self._max_unreadable = max_unreadable
+        self.name = f"prompted/{self._chat.model}"
         self.unreadable = 0.0
 
     def judge(self, comparisons: Sequence[Comparison], seed: int) -> list[Opinion]:
@@ -79,7 +64,7 @@ class PromptedJudge:
         orders = [self._order(one, seed) for one in comparisons]
         both = zip(comparisons, orders, strict=True)
         shown = [(one, way) for one, order in both for way in (order, tuple(reversed(order)))]
-        answers = self._endpoint.ask_all(lambda each: self._ask(question(*each), seed), shown)
+        answers = self._chat.ask_all(lambda each: self._chat.answer(question(*each), seed), shown)
         verdicts = [read_ranking(text, len(order)) for text, (_, order) in zip(answers, shown, strict=True)]
         self._require_readable(verdicts, answers)
         rankings = [in_given_order(verdict, order) for verdict, (_, order) in zip(verdicts, shown, strict=True)]
@@ -90,20 +75,12 @@ class PromptedJudge:
 
     def close(self) -> None:
         """Close the connections."""
-        self._endpoint.close()
+        self._chat.close()
 
     def _order(self, comparison: Comparison, seed: int) -> tuple[int, ...]:
         order = list(range(len(comparison.responses)))
         random.Random(f"{self.name}/{seed}/{comparison.key}").shuffle(order)
         return tuple(order)
-
-    def _ask(self, text: str, seed: int) -> str:
-        body = {
-            "model": self._model, "messages": [{"role": "user", "content": text}], "max_tokens": self._max_tokens,
-            "temperature": 0, "seed": seed,
-        }  # fmt: skip
-        choices = self._endpoint.post("/v1/chat/completions", body, _Chat).choices
-        return (choices[0].message.content or "") if choices else ""
 
     def _require_readable(self, verdicts: Sequence[Verdict], answers: Sequence[str]) -> None:
         odd = [text for verdict, text in zip(verdicts, answers, strict=True) if verdict is None]
@@ -113,12 +90,6 @@ class PromptedJudge:
                 f"{self.name} named no ranking in {len(odd)} of {len(answers)} answers, such as {odd[0][-80:]!r}. It "
                 "should end with a line like 'Ranking: B > A'; choose a more capable model, or let it write more."
             )
-
-    def _first_model(self) -> str:
-        cards = self._endpoint.cards()
-        if not cards:
-            raise ServerError(f"The server at {self._endpoint.address} lists no model.")
-        return cards[0].id
 
 
 def question(comparison: Comparison, order: Sequence[int]) -> str:

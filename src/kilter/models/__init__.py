@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilter.models.chat import ChatModel
     from kilter.models.endpoint import Endpoint
     from kilter.models.language_model import LanguageModel, Message, has_bfloat16, load
     from kilter.models.lora import ALL_LINEAR, Adapters, LoraConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kilter.models.score import Scores, packed_logprobs, score
 
 _FILES = {
+    "chat": ("ChatModel",),
     "endpoint": ("Endpoint",),
     "language_model": ("LanguageModel", "Message", "has_bfloat16", "load"),
     "lora": ("ALL_LINEAR", "Adapters", "LoraConfig"),
@@ -34,6 +36,7 @@ _HOMES = {name: file for file, names in _FILES.items() for name in names}
 __all__ = [
     "ALL_LINEAR",
     "Adapters",
+    "ChatModel",
     "Endpoint",
     "Item",
     "LanguageModel",

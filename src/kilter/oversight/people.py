@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import NO_HELP, FlawsQuestion, Help, HelpClaim, Overlap, Task, TaskItem
@@ -11,11 +12,13 @@ from kilter.oversight.assistance import ARMS, Arm, Assistance, Claim
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
+from kilter.oversight.recording import QUESTION, Shown, item_of
 from kilter.oversight.simulated_rater import Review
 from kilter.record import Judgment, NewArtifact, Record
 from kilter.testbeds import Case
 
-QUESTION = "flaws"
+NAME = "flaws"
+"""Of the question that asks for marks."""
 GUIDELINES = """\
 Mark every passage of the response that is wrong, first alone. When you have sent that, the text comes a second time,
 sometimes with what a critic says of it. Critics may be right or wrong: check each claim before you accept or refuse it.
@@ -24,7 +27,7 @@ sometimes with what a critic says of it. Critics may be right or wrong: check ea
 
 def task_of_study(
     cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], *, name: str, title: str, raters: int,
-    items_per_rater: int | None = None, guidelines: str = GUIDELINES,
+    items_per_rater: int | None = None, guidelines: str = GUIDELINES, recorded: Shown | None = None,
 ) -> tuple[Task, list[TaskItem]]:  # fmt: skip
     """The task of an experiment on help, and its items in the order of the cases.
 
@@ -33,6 +36,8 @@ def task_of_study(
         shown: what each arm shows with each case, as `help_by_arm` makes it; its order is the order of the arms.
         raters: judges per item.
         items_per_rater: most items of one rater; None: no limit.
+        recorded: what `add_shown` gave, so that each claim is the artifact that names its critic; without it, adding
+            the items to a task records the claims anew.
 
     Raises:
         DataError: there are no cases, or an arm has not as many assistances as there are cases.
@@ -43,16 +48,18 @@ def task_of_study(
         if len(each) != len(cases):
             raise DataError(f"The arm '{arm}' has help for {len(each)} cases, but there are {len(cases)}.")
     types = sorted({flaw.type for case in cases for flaw in case.flaws})
-    question = FlawsQuestion(name=QUESTION, types=tuple(types)) if types else FlawsQuestion(name=QUESTION)
+    question = FlawsQuestion(name=NAME, ask=QUESTION)
+    if types:
+        question = FlawsQuestion(name=NAME, ask=QUESTION, types=tuple(types))
     task = Task(
         name=name, title=title, guidelines=guidelines, questions=(question,), overlap=Overlap(judges=raters),
         quota=items_per_rater, help=Help(arms=tuple(shown)),
     )  # fmt: skip
     helped = [arm for arm in shown if arm != NO_HELP]
     items = [
-        TaskItem(
-            ({"role": "user", "content": f"{case.task}\n\n{case.source}"},), (case.response,), stratum=case.testbed,
-            help={arm: tuple(_shown(one) for one in shown[arm][number].claims) for arm in helped},
+        replace(
+            item_of(case), stratum=case.testbed,
+            help={arm: _help(shown[arm][number], recorded.claims[arm][number] if recorded else None) for arm in helped},
         )
         for number, case in enumerate(cases)
     ]  # fmt: skip
@@ -97,13 +104,16 @@ def _outcome(one: HelpTrial, numbers: Mapping[str, int], cases: Mapping[str, Cas
 
 
 def _marks(judgments: Mapping[str, Judgment]) -> list[Mark]:
-    said = judgments.get(QUESTION)
+    said = judgments.get(NAME)
     return [Mark(one["start"], one["end"], one["type"]) for one in (said.spans or [] if said else [])]
 
 
-def _shown(claim: Claim) -> HelpClaim:
-    return HelpClaim(claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability)
+def _help(help_: Assistance, ids: Sequence[str] | None) -> tuple[HelpClaim, ...]:
+    artifacts: Sequence[str | None] = ids or [None] * len(help_.claims)
+    return tuple(
+        HelpClaim(**asdict(claim), artifact=artifact) for claim, artifact in zip(help_.claims, artifacts, strict=True)
+    )
 
 
 def _claim(claim: HelpClaim) -> Claim:
-    return Claim(claim.quote, claim.start, claim.end, claim.verdict, claim.text, claim.type, claim.probability)
+    return Claim(**claim.body())

@@ -13,10 +13,10 @@ from kilter.recipes.curves import curves_of
 from kilter.recipes.figures import Figures
 from kilter.recipes.measures import headlines_of, measures_of
 from kilter.recipes.planned import config_of, kind_of
-from kilter.recipes.report import Pair, Rater, Reliability, ReportContent, Reproduction, Response, Stage
 from kilter.recipes.statements import METHODS, limits, notices, summary
 from kilter.recipes.step import Context, Output
 from kilter.record import environment
+from kilter.report import Pair, Rater, Reliability, ReportContent, Reproduction, Response, Stage
 from kilter.training.loop import read_metrics
 from kilter.training.seeds import permutation
 
@@ -124,12 +124,14 @@ def _settings(output: Output) -> dict[str, Any]:
 
 def _reproduction(context: Context, outputs: Mapping[str, Output]) -> Reproduction:
     about = environment()
+    code = about["code"]
     command = " ".join(["kilter run", context.recipe["source"], *context.recipe["overrides"]])
     hashes = {name: output.key[:16] for name, output in context.outputs.items()}
-    versions = {key: str(value) for key, value in about.items() if key in ("python", "torch", "transformers", "kilter")}
+    known = {"kilter": code["kilter"], "python": about["python"], **about["libraries"]}
+    versions = {name: str(known[name]) for name in ("kilter", "python", "torch", "transformers") if known.get(name)}
     return Reproduction(
         commands=(command, "kilter record verify"),
-        commit=str(about.get("commit", "unknown")),
+        commit=f"{code.get('commit') or 'unknown'}{', with changes' if code.get('dirty') else ''}",
         versions=versions,
         seeds={"recipe": int(context.recipe["seed"])},
         hashes=hashes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kilter.recipes.report import Curve, Series
+from kilter.report import Curve, Series
 
 
 @dataclass(frozen=True)

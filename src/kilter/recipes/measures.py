@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilter.recipes.figures import Figures
-from kilter.recipes.report import Headline, Measure
+from kilter.report import Headline, Measure
 from kilter.stats import Estimate
 
 

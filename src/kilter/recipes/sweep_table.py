@@ -12,7 +12,7 @@ from typing import Any
 
 from kilter.errors import SettingsError
 from kilter.recipes.grid import Combination
-from kilter.recipes.report.files import write_atomically
+from kilter.report.files import write_atomically
 from kilter.settings import nearest
 
 USUAL = ("gold_win_rate", "proxy_win_rate", "reward_model_accuracy", "kl")

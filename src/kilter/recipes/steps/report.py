@@ -12,8 +12,8 @@ from kilter.models.peak import gemm_peak
 from kilter.recipes.content import build_content
 from kilter.recipes.figures import collect_figures
 from kilter.recipes.planned import kind_of
-from kilter.recipes.report import write_report, write_summary
 from kilter.recipes.step import Context, Kind
+from kilter.report import write_report, write_summary
 from kilter.settings import Settings
 
 

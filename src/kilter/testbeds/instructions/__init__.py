@@ -10,5 +10,6 @@ from kilter.testbeds.instructions.checks import Check, kinds
 from kilter.testbeds.instructions.generate import generate
 from kilter.testbeds.instructions.gold import GoldScore, combine, gold_score
 from kilter.testbeds.instructions.instruction import Instruction
+from kilter.testbeds.instructions.spoil import spoil
 
-__all__ = ["Check", "GoldScore", "Instruction", "combine", "generate", "gold_score", "kinds"]
+__all__ = ["Check", "GoldScore", "Instruction", "combine", "generate", "gold_score", "kinds", "spoil"]

@@ -11,7 +11,7 @@ export function ranking({ question, item, record, texts, change }) {
   const rows = given.map((_, place) => {
     const buttons = choices(ranks.map((rank) => [rank, String(rank), null]), (rank) => pick(place, rank), { layout: "scale" });
     buttons.element.setAttribute("aria-label", fill(words.rank, { response: record.name(place) }));
-    return { buttons, element: make("div", { class: "row" }, make("span", {}, record.name(place)), buttons.element) };
+    return { buttons, element: make("div", { class: "row rank" }, make("span", {}, record.name(place)), buttons.element) };
   });
   const show = () => rows.forEach((row, place) => row.buttons.show((rank) => rank === given[place]));
   const focus = (place) => {

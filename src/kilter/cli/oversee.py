@@ -1,0 +1,119 @@
+"""`kilter oversee`: experiments on help, from one file, with simulated raters, models or people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kilter.cli.workspace import DatabaseOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from kilter.models.chat import ChatModel
+    from kilter.oversight.conduct import Ask, Conducted
+    from kilter.oversight.results import Results
+    from kilter.record import Workspace
+
+app = typer.Typer(
+    help="Experiments on help: plant flaws, give raters help in arms, and measure what it is worth.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="The study's YAML file.", metavar="STUDY")],
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Run a study and write its report; stopped or killed, the same command goes on.
+
+    The power is computed first, and a study that is too small is refused. Every trial is on the record as soon as it
+    is done: the answer before help, the help that was shown, and the answer after it.
+    """
+    from kilter.cli.progress import StageProgress
+    from kilter.oversight.conduct import conduct
+    from kilter.oversight.study import read_study
+    from kilter.record import Workspace
+
+    plan = read_study(study)
+    with Workspace.open(workspace, database) as opened, StageProgress() as shown, _models() as ask:
+        shown.step(plan.name, "running")
+        done = conduct(plan, opened, ask, lambda what, step, total: shown.progress(what, step, total, {}))
+        _write(done, opened)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="The study's name.", metavar="NAME")],
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Compute the figures of a study from its trials and write its report anew."""
+    from kilter.oversight.conduct import done_so_far
+    from kilter.record import Workspace
+
+    with Workspace.open(workspace, database, create=False) as opened:
+        _write(done_so_far(opened.runs / name), opened)
+
+
+def _write(done: Conducted, workspace: Workspace) -> None:
+    from kilter.oversight.page import WHO, opening, write_page
+    from kilter.oversight.recording import add_results
+    from kilter.oversight.results import evidence_of, results_of
+
+    results = results_of(done)
+    page = write_page(done, results)
+    config = done.study.model_dump(mode="json")
+    add_results(workspace.record, done.study.name, config, done.study.seed, evidence_of(results))
+    _table(results)
+    typer.echo(opening(done.study, results, WHO[done.study.raters.kind]))
+    typer.echo(f"Report: {page}")
+
+
+def _table(results: Results) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kilter.oversight.page import ARM_NAMES
+    from kilter.report import numbers
+
+    table = Table("", "Flaws found", "Right marked", "Found, against no help", box=None, pad_edge=False)
+    for arm, one in results.arms.items():
+        ratio = one.effect.ratio.estimate if one.effect.ratio else None
+        table.add_row(
+            ARM_NAMES[arm],
+            f"{numbers.value(one.effect.found)} {numbers.interval(one.effect.found)}",
+            f"{numbers.value(one.effect.false)} {numbers.interval(one.effect.false)}",
+            "" if ratio is None else f"{numbers.value(ratio)}x {numbers.interval(ratio)}",
+        )
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def _models() -> Iterator[Ask]:
+    """Opens models: an address is asked as it is, a name or folder is served on this machine inside the block."""
+    from kilter.models.chat import ChatModel
+
+    with ExitStack() as stack:
+
+        def ask(model: str, name: str | None, max_tokens: int) -> ChatModel:
+            address = model if "://" in model else stack.enter_context(_served(model))
+            chat = ChatModel(address, name, max_tokens=max_tokens)
+            stack.callback(chat.close)
+            return chat
+
+        yield ask
+
+
+@contextmanager
+def _served(model: str) -> Iterator[str]:
+    from kilter.models import load
+    from kilter.serving import ServedModel, create_app, running
+
+    with running(create_app(ServedModel(load(model), Path(model).name))) as address:
+        yield address

@@ -1,0 +1,202 @@
+"""Conducting a study: cases, critiques, the plan, and what each rater says; stopped, it goes on where it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy.special import expit, logit
+
+from kilter.errors import DataError, ModelError, SettingsError
+from kilter.models.chat import ChatModel
+from kilter.oversight.assistance import Arm, Assistance
+from kilter.oversight.experiment import Outcome, help_by_arm, simulate
+from kilter.oversight.findings import compare
+from kilter.oversight.kept import Kept
+from kilter.oversight.plan import Trial
+from kilter.oversight.program_critic import ProgramCritic
+from kilter.oversight.prompted import PromptedCritic, PromptedRater
+from kilter.oversight.recording import add_outcomes, add_shown
+from kilter.oversight.simulated_rater import RaterSettings
+from kilter.oversight.study import (
+    ModelCriticSettings,
+    ModelRatersSettings,
+    SimulatedRatersSettings,
+    Study,
+    cases_of,
+    chance_to_show,
+    plan_of,
+    require_power,
+)
+from kilter.record import Principal, Workspace
+from kilter.testbeds import Case
+
+CHUNK = 8  # questions of a model between two writes: what an ended server costs at most
+
+Ask = Callable[[str, str | None, int], ChatModel]
+"""Opens a model by its name, folder or address, the server's name for it, and the longest answer."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """A study with everything that was judged in it.
+
+    Attributes:
+        shown: what each arm shows with each case.
+        outcomes: one per trial that was done.
+        power: computed before the start.
+    """
+
+    study: Study
+    folder: Path
+    cases: list[Case]
+    shown: dict[Arm, list[Assistance]]
+    outcomes: list[Outcome]
+    power: float
+
+
+def conduct(study: Study, workspace: Workspace, ask: Ask, progress: Progress) -> Conducted:
+    """Run a study with simulated raters or with a model; what was done before is kept and not done again.
+
+    Raises:
+        SettingsError: it is too small for its power, or its raters are people.
+        DataError: the cases cannot be had, or another study of this name is in the workspace.
+        ModelError, ServerError: the model says nothing that can be read, or its server does not answer.
+        StorageError: the folder cannot be written.
+    """
+    cases = cases_of(study.cases)
+    trials = plan_of(study, len(cases))
+    chance = require_power(study, cases, trials)
+    kept = Kept(workspace.runs / study.name, study)
+    cases = kept.cases(cases)
+    shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
+    _require_help(shown)
+    ids = add_shown(workspace.record, cases, shown)
+    judge, principal, outcomes = _raters(study, cases, shown, ask)
+    done = kept.outcomes(cases, shown)
+    left = trials[len(done) :]
+    progress("trials", len(done), len(trials))
+    for some in outcomes(left):
+        add_outcomes(workspace.record, some, ids, judge, principal, study.seed)
+        kept.add_outcomes(some)
+        done += some
+        progress("trials", len(done), len(trials))
+    return Conducted(study, kept.folder, cases, shown, done, chance)
+
+
+def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, progress: Progress) -> list[Assistance]:
+    """The critic's claims about every case; none where no arm shows any."""
+    if not {"critiques", "placebo"} & set(study.arms):
+        return []
+    done = kept.critiques()
+    if len(done) == len(cases):
+        return done
+    if isinstance(study.critic, ModelCriticSettings):
+        settings = study.critic
+        critic = PromptedCritic(ask(settings.model, settings.name, settings.max_tokens), flaw_types(cases))
+        while len(done) < len(cases):
+            some = critic.criticize_all(cases[len(done) : len(done) + CHUNK], study.seed)
+            kept.add_critiques(some)
+            done += some
+            progress("critiques", len(done), len(cases))
+        return done
+    program = ProgramCritic(study.critic.finds, study.critic.invents)
+    kept.add_critiques(new := [program.criticize(case, study.seed) for case in cases[len(done) :]])
+    return done + new
+
+
+def flaw_types(cases: Sequence[Case]) -> list[str]:
+    """The kinds of flaw that occur, sorted."""
+    return sorted({flaw.type for case in cases for flaw in case.flaws})
+
+
+def rater_pool(settings: SimulatedRatersSettings, seed: int) -> list[RaterSettings]:
+    """Raters around the one that was set, who see and trust more or less."""
+    rng = random.Random(f"raters/{seed}")
+
+    def around(share: float) -> float:
+        inside = min(max(share, 0.001), 0.999)
+        moved = float(expit(logit(inside) + rng.gauss(0, settings.spread)))
+        return share if share in (0, 1) else moved
+
+    work = settings.work
+    return [
+        work.model_copy(update={"sees": around(work.sees), "trust": around(work.trust)}) for _ in range(settings.count)
+    ]
+
+
+Judged = Callable[[Sequence[Trial]], Iterator[list[Outcome]]]
+
+
+def _raters(
+    study: Study, cases: list[Case], shown: dict[Arm, list[Assistance]], ask: Ask
+) -> tuple[str, Principal, Judged]:
+    """The raters' name, who stands behind them, and what does their trials a part at a time."""
+    raters = study.raters
+    if isinstance(raters, SimulatedRatersSettings):
+        pool = rater_pool(raters, study.seed)
+
+        def simulated(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
+            yield simulate(cases, shown, left, pool, study.seed)
+
+        return "simulated/rater", "simulated", simulated
+    if isinstance(raters, ModelRatersSettings):
+        chat = ask(raters.model, raters.name, raters.max_tokens)
+        rater = PromptedRater(chat, flaw_types(cases), raters.temperature)
+
+        def one(trial: Trial) -> Outcome | None:
+            case, help_ = cases[trial.item], shown[trial.arm][trial.item]
+            said = rater.review(case, help_, study.seed + 2 * trial.rater)
+            if said is None:
+                return None
+            return Outcome(trial, case, help_, said, compare(case, said.alone), compare(case, said.marks))
+
+        def prompted(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
+            for start in range(0, len(left), CHUNK):
+                yield _readable(rater.name, chat.ask_all(one, left[start : start + CHUNK]))
+
+        return rater.name, "model", prompted
+    raise SettingsError("People judge in the pages; this study is not run here.")
+
+
+def _require_help(shown: dict[Arm, list[Assistance]]) -> None:
+    silent = [arm for arm, given in shown.items() if arm != "none" and not any(one.claims for one in given)]
+    if silent:
+        raise DataError(
+            f"In the arm {' and '.join(silent)} there is nothing to show with any case: the critic said nothing. Give "
+            "the study a critic that names problems, or leave the arm out."
+        )
+
+
+def _readable(name: str, outcomes: Sequence[Outcome | None]) -> list[Outcome]:
+    """The outcomes; a rater who cannot be understood is refused rather than counted as one who finds nothing."""
+    read = [one for one in outcomes if one is not None]
+    if len(read) < len(outcomes):
+        raise ModelError(
+            f"{name} said neither problems nor 'none' in {len(outcomes) - len(read)} of {len(outcomes)} trials. What "
+            "was judged before is kept. Choose a more capable model, or let it write more (raters.max_tokens)."
+        )
+    return read
+
+
+def done_so_far(folder: Path) -> Conducted:
+    """A study as far as it was judged.
+
+    Raises:
+        DataError: there is no study in the folder, or nothing of it was judged yet.
+    """
+    kept = Kept.open(folder)
+    study, cases = kept.study, kept.cases()
+    critiques = kept.critiques()
+    if len(critiques) < len(cases) and {"critiques", "placebo"} & set(study.arms):
+        raise DataError(f"The critic of {study.name} has not seen every case yet; 'kilter oversee run' goes on.")
+    shown = help_by_arm(cases, critiques, study.arms, study.seed)
+    outcomes = kept.outcomes(cases, shown)
+    if not outcomes:
+        raise DataError(f"Nothing of {study.name} was judged yet; 'kilter oversee run' goes on.")
+    return Conducted(
+        study, folder, cases, shown, outcomes, chance_to_show(study, cases, plan_of(study, len(cases)))
+    )  # fmt: skip

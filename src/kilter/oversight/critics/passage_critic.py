@@ -1,0 +1,118 @@
+"""A critic that is a language model in this process: each passage of a response is asked about after one reading.
+
+The source and the numbered passages are the prompt; "Passage 3 is right." and "Passage 3 is wrong: ..." are responses
+that share it. So one reading of the story teaches, or judges, all its passages; the critic can say how sure it is of
+each; and how much it dares to say is one threshold (the trade of comprehensiveness against invented flaws that force
+sampling makes in CriticGPT, arXiv 2407.00215, section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from kilter.models import Item, LanguageModel, sample, score
+from kilter.oversight.assistance import Assistance, Claim
+from kilter.testbeds import Case
+
+RIGHT, WRONG = " right.", " wrong:"
+
+
+class PassageCritic:
+    """Says of each passage how likely it is wrong, and why.
+
+    Args:
+        lm: the model; a trained one has its adapter active.
+        threshold: the least probability of "wrong" at which a passage is named. Lower ones find more and invent more.
+        most: passages that are named at most, the surest first.
+        max_new_tokens: longest reason.
+
+    Attributes:
+        name: as on the record.
+    """
+
+    def __init__(
+        self, lm: LanguageModel, *, threshold: float = 0.5, most: int = 3, max_new_tokens: int = 60
+    ) -> None:  # fmt: skip
+        self._lm, self.threshold, self._most, self._max_new_tokens = lm, threshold, most, max_new_tokens
+        self.name = f"passages/{lm.name}"
+
+    def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
+        """P(wrong) of each passage of each case, against "right"."""
+        both = [_answers(self._lm, case, ("right", "wrong")) for case in cases]
+        found = []
+        for case, scores in zip(cases, score(self._lm, both), strict=True):
+            sums = torch.stack([one.sum() for one in scores.logprobs]).view(len(case.units), 2)
+            found.append(torch.softmax(sums.double(), 1)[:, 1].tolist())
+        return found
+
+    def criticize_all(self, cases: Sequence[Case], seed: int) -> list[Assistance]:
+        """Claims about the passages at or above the threshold, with a reason each, the surest first."""
+        named = [self._named(one) for one in self.probabilities(cases)]
+        prompts = [
+            [*self._lm.encode_prompt(question(case)), *_opening(self._lm, unit, "wrong")]
+            for case, units in zip(cases, named, strict=True)
+            for unit, _ in units
+        ]
+        said = iter(sample(self._lm, prompts, max_new_tokens=self._max_new_tokens, temperature=0.0, seed=seed))
+        return [
+            Assistance(
+                "critiques", self.name, tuple(_claim(case, unit, next(said)[0].text, chance) for unit, chance in units)
+            )
+            for case, units in zip(cases, named, strict=True)
+        ]
+
+    def _named(self, chances: Sequence[float]) -> list[tuple[int, float]]:
+        sure = sorted(((chance, unit) for unit, chance in enumerate(chances)), reverse=True)
+        return [(unit, chance) for chance, unit in sure[: self._most] if chance >= self.threshold]
+
+
+def question(case: Case) -> str:
+    """What the critic reads before it is asked about passages."""
+    units = "\n".join(f"{number}. {case.response[start:end]}" for number, (start, end) in enumerate(case.units, 1))
+    return f"{case.source}\n\nAn answer about it, in numbered passages:\n{units}\n\nIs each passage right?"
+
+
+def demonstrations(lm: LanguageModel, cases: Sequence[Case]) -> list[Item]:
+    """What `train_sft` learns the critic from: every passage of every case, with the reference note where it is wrong.
+
+    Wrong passages are rare, so the verdict and the note of each are what it learns; the number is given.
+    """
+    items = []
+    for case in cases:
+        notes = {unit: f"{flaw.type}. {flaw.note}" for flaw in case.flaws for unit in case.units_of(flaw)}
+        responses, learn = [], []
+        for unit in range(len(case.units)):
+            opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
+            verdict = f"{WRONG} {notes[unit]}" if unit in notes else RIGHT
+            rest = lm.encode_response(verdict)
+            responses.append([*opening, *rest])
+            learn.append([False] * len(opening) + [True] * len(rest))
+        items.append(Item(lm.encode_prompt(question(case)), responses, learn))
+    return items
+
+
+def _answers(lm: LanguageModel, case: Case, verdicts: Sequence[str]) -> Item:
+    """Every passage with each verdict, of which only the verdict counts."""
+    responses, learn = [], []
+    for unit in range(len(case.units)):
+        for verdict in verdicts:
+            opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
+            rest = lm.encode_response(RIGHT if verdict == "right" else WRONG, finished=False)
+            responses.append([*opening, *rest])
+            learn.append([False] * len(opening) + [True] * len(rest))
+    return Item(lm.encode_prompt(question(case)), responses, learn)
+
+
+def _opening(lm: LanguageModel, unit: int, verdict: str) -> list[int]:
+    opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
+    return [*opening, *lm.encode_response(RIGHT if verdict == "right" else WRONG, finished=False)]
+
+
+def _claim(case: Case, unit: int, said: str, chance: float) -> Claim:
+    start, end = case.units[unit]
+    kind, _, reason = said.strip().partition(". ")
+    return Claim(
+        case.response[start:end], start, end, "wrong", reason.strip() or "This is wrong.", kind or None, chance
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""An experiment on the record: what was judged, the help that was shown, and what was said before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kilter.feedback.tasks import TaskItem
+from kilter.oversight.assistance import Arm, Assistance
+from kilter.oversight.experiment import Outcome
+from kilter.oversight.findings import Mark
+from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record
+from kilter.stats import Estimate
+from kilter.testbeds import Case
+
+QUESTION = "Which passages are wrong, or leave out what had to be said there?"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Ids of the artifacts of an experiment: of each case its response, and of each arm and case its claims."""
+
+    responses: tuple[str, ...]
+    claims: Mapping[Arm, tuple[tuple[str, ...], ...]]
+
+
+def item_of(case: Case) -> TaskItem:
+    """A case as a rater sees it: the task and its source, and the response."""
+    asked = f"{case.task}\n\n{case.source}"
+    return TaskItem(({"role": "user", "content": asked},), (case.response,))
+
+
+def add_shown(record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]]) -> Shown:
+    """Put the responses and all claims on the record; equal ones are one artifact."""
+    items = [item_of(case) for case in cases]
+    responses = record.add_artifacts(
+        NewArtifact(one.kind, one.body(), producer=f"testbed/{case.testbed}")
+        for one, case in zip(items, cases, strict=True)
+    )
+    places = [
+        (arm, number, claim, help_.critic)
+        for arm, given in shown.items()
+        for number, help_ in enumerate(given)
+        for claim in help_.claims
+    ]
+    ids = record.add_artifacts(
+        NewArtifact("claim", asdict(claim), producer=critic, parents=(responses[number],))
+        for _, number, claim, critic in places
+    )
+    of_case: dict[Arm, list[list[str]]] = {arm: [[] for _ in cases] for arm in shown}
+    for (arm, number, *_), claim_id in zip(places, ids, strict=True):
+        of_case[arm][number].append(claim_id)
+    claims = {arm: tuple(map(tuple, each)) for arm, each in of_case.items()}
+    return Shown(tuple(responses), claims)
+
+
+def add_outcomes(
+    record: Record, outcomes: Sequence[Outcome], shown: Shown, judge: str, principal: Principal, seed: int
+) -> list[str]:
+    """Two judgments of each trial, the second in place of the first, and an exposure per claim; the second ones' ids.
+
+    The same outcomes again change nothing. `judge` gets the rater's number.
+    """
+    before = [_judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed) for one in outcomes]
+    first = record.add_judgments(before)
+    after = [
+        _judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed, supersedes)
+        for one, supersedes in zip(outcomes, first, strict=True)
+    ]
+    second = record.add_judgments(after)
+    record.add_exposures(
+        Exposure(judgment, claim, opened=True, accepted=followed)
+        for one, judgment in zip(outcomes, second, strict=True)
+        for claim, followed in zip(shown.claims[one.trial.arm][one.trial.item], one.review.followed, strict=True)
+    )
+    return second
+
+
+def _judgment(
+    one: Outcome, shown: Shown, judge: str, principal: Principal, seed: int, supersedes: str | None = None
+) -> Judgment:
+    marks = one.review.alone if supersedes is None else one.review.marks
+    return Judgment(
+        shown.responses[one.trial.item], QUESTION, judge, principal, len(marks), spans=[_span(mark) for mark in marks],
+        seed=seed, supersedes=supersedes,
+    )  # fmt: skip
+
+
+def _span(mark: Mark) -> dict[str, Any]:
+    return {"response": 0, "start": mark.start, "end": mark.end, "type": mark.type, "confidence": mark.confidence}
+
+
+def add_results(
+    record: Record, name: str, config: Mapping[str, Any], seed: int, figures: Mapping[str, Estimate]
+) -> str:
+    """A run of the study with its figures as evidence; the run's id."""
+    run = record.start_run(f"oversight/{name}", dict(config), seed)
+    record.finish_run(run)
+    for metric, one in figures.items():
+        record.add_evidence(metric, one.value, one.low, one.high, one.n, one.method, run)
+    return run

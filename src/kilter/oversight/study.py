@@ -1,0 +1,200 @@
+"""A study: one experiment on help, written down. The same file serves simulated raters, models and people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import yaml
+from pydantic import Field, model_validator
+
+from kilter.errors import DataError, SettingsError
+from kilter.oversight.assistance import Arm
+from kilter.oversight.plan import Trial, latin_square
+from kilter.oversight.simulated_rater import RaterSettings
+from kilter.settings import Settings, build
+from kilter.stats import Design, power
+from kilter.testbeds import Case, generate, read_cases
+
+
+class CasesSettings(Settings):
+    """What is judged."""
+
+    testbed: str = Field("stories", description="Name of the testbed; 'kilter testbed' lists them.")
+    n: int = Field(60, ge=1, description="How many cases.")
+    seed: int = Field(0, description="Which cases.")
+    split: Literal["train", "test"] = Field("test", description="They share no structure and no wording.")
+    difficulty: float = Field(0.5, ge=0, le=1, description="From 0, easy, to 1.")
+    flawed: float = Field(0.8, ge=0, le=1, description="Share of the cases that have flaws.")
+    words: int | None = Field(None, description="Length of a story; by the difficulty if not set.")
+    file: str | None = Field(None, description="JSONL of 'kilter testbed generate' in place of a testbed.")
+
+
+class ProgramCriticSettings(Settings):
+    """A critic of known quality, which is told the truth."""
+
+    kind: Literal["program"] = "program"
+    finds: float = Field(0.7, ge=0, le=1, description="Chance to name each planted flaw.")
+    invents: float = Field(0.5, ge=0, description="Right passages per case that it calls wrong, on average.")
+
+
+class ModelCriticSettings(Settings):
+    """A prompted model."""
+
+    kind: Literal["model"] = "model"
+    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
+    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
+    max_tokens: int = Field(400, ge=1, description="Longest answer.")
+
+
+class SimulatedRatersSettings(Settings):
+    """Simulated raters: they prove the protocol and the statistics, never an effect on people."""
+
+    kind: Literal["simulated"] = "simulated"
+    count: int = Field(20, ge=1, description="How many raters.")
+    work: RaterSettings = RaterSettings()
+    spread: float = Field(0.5, ge=0, description="Raters differ: standard deviation of the log odds to see and trust.")
+
+
+class ModelRatersSettings(Settings):
+    """A prompted model as the rater; several raters are several seeds of it."""
+
+    kind: Literal["model"] = "model"
+    count: int = Field(4, ge=1, description="How many raters.")
+    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
+    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
+    max_tokens: int = Field(400, ge=1, description="Longest answer.")
+    temperature: float = Field(0.7, ge=0, description="Of its sampling; at 0 all raters would be one.")
+
+
+class PeopleSettings(Settings):
+    """People in their browsers."""
+
+    kind: Literal["people"] = "people"
+    count: int = Field(10, ge=1, description="How many people take part.")
+
+
+Critic = Annotated[ProgramCriticSettings | ModelCriticSettings, Field(discriminator="kind")]
+Raters = Annotated[SimulatedRatersSettings | ModelRatersSettings | PeopleSettings, Field(discriminator="kind")]
+
+
+class ExpectedSettings(Settings):
+    """What the study must be able to show, and what its power is computed from."""
+
+    ratio: float = Field(1.5, gt=0, description="Flaws found with help to flaws found without.")
+    power: float = Field(0.8, gt=0, lt=1, description="The least chance to tell that ratio from 1 at the 5 % level.")
+    found: float = Field(0.4, gt=0, lt=1, description="Share of the planted flaws that is found without help.")
+    rater_spread: float = Field(0.3, gt=0, description="Between raters, standard deviation of the log rate.")
+    item_spread: float = Field(0.3, gt=0, description="Between items, standard deviation of the log rate.")
+
+
+class Study(Settings):
+    """Cases, arms of help, a critic, and who judges."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="Short name, for folders.")
+    cases: CasesSettings = CasesSettings()
+    arms: tuple[Arm, ...] = Field(
+        ("none", "critiques", "placebo", "misleading", "oracle"), description="'none' and at least one kind of help."
+    )
+    critic: Critic = ProgramCriticSettings()
+    raters: Raters = SimulatedRatersSettings()
+    items_per_rater: int | None = Field(None, ge=1, description="Cases that one rater judges; all if not set.")
+    expected: ExpectedSettings = ExpectedSettings()
+    seed: int = Field(0, description="Of the plan, the critic and the raters.")
+
+    @model_validator(mode="after")
+    def _arms_to_compare(self) -> Self:
+        if "none" not in self.arms:
+            raise ValueError("arms must hold 'none': what help is worth is measured against no help")
+        if len(set(self.arms)) < 2:
+            raise ValueError("there is no arm with assistance: add 'critiques', for example, to arms")
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError("an arm is named twice")
+        return self
+
+
+def read_study(file: Path) -> Study:
+    """Read a study from its YAML file; a file of cases named there lies beside it.
+
+    Raises:
+        SettingsError: the file is missing or no study, with every problem named.
+    """
+    if not file.is_file():
+        raise SettingsError(f"There is no file {file}; write one, or see docs/oversight.md for an example.")
+    try:
+        tree = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{file} is no study: it needs cases, arms, a critic and raters.")
+    study = build(Study, {"name": file.stem.replace("_", "-"), **tree}, file.name)
+    if study.cases.file is None:
+        return study
+    beside = study.cases.model_copy(update={"file": str(file.parent / study.cases.file)})
+    return study.model_copy(update={"cases": beside})
+
+
+def cases_of(settings: CasesSettings) -> list[Case]:
+    """The cases.
+
+    Raises:
+        SettingsError: there is no such testbed.
+        DataError: the file cannot be read.
+    """
+    if settings.file is not None:
+        return read_cases(Path(settings.file))[: settings.n]
+    return generate(
+        settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
+        flawed=settings.flawed, words=settings.words,
+    )  # fmt: skip
+
+
+def plan_of(study: Study, cases: int) -> list[Trial]:
+    """Who judges which case with which help; raises `DataError` where that cannot be dealt out evenly."""
+    return latin_square(
+        study.raters.count, cases, study.arms, items_per_rater=study.items_per_rater, seed=study.seed
+    )  # fmt: skip
+
+
+def chance_to_show(study: Study, cases: list[Case], trials: list[Trial]) -> float:
+    """The power of the study: its chance to tell the expected ratio from 1.
+
+    Raises:
+        DataError: no flaw is planted in any case.
+    """
+    flaws = sum(len(case.flaws) for case in cases) / len(cases)
+    if flaws == 0:
+        raise DataError("No case has a flaw, so there is nothing to find. Set cases.flawed above 0.")
+    expected, order = study.expected, ["none", *(arm for arm in study.arms if arm != "none")]
+    design = Design(
+        np.array([order.index(one.arm) for one in trials]), np.array([one.rater for one in trials]),
+        np.array([one.item for one in trials]), expected.found * flaws, expected.rater_spread, expected.item_spread,
+    )  # fmt: skip
+    return power(design, expected.ratio)
+
+
+def require_power(study: Study, cases: list[Case], trials: list[Trial]) -> float:
+    """The power; raises `SettingsError` where it is less than the study asks for, with what would do."""
+    found = chance_to_show(study, cases, trials)
+    if found >= study.expected.power:
+        return found
+    enough = _raters_enough(study, cases)
+    more = f"{enough} raters would do" if enough else "more cases or fewer arms are needed"
+    raise SettingsError(
+        f"The study {study.name} would be too small: with {study.raters.count} raters, {len(cases)} cases and "
+        f"{len(study.arms)} arms its chance to tell a ratio of {study.expected.ratio:g} from 1 is {found:.0%}, and "
+        f"expected.power asks for {study.expected.power:.0%}. By the same computation {more}; or set expected.power "
+        "lower and report the wide interval."
+    )
+
+
+def _raters_enough(study: Study, cases: list[Case], most: int = 1000) -> int | None:
+    """The fewest raters that give the power asked for, to a tenth; None where a thousand do not."""
+    count = study.raters.count
+    while count < most:
+        count = count + max(1, count // 10)
+        larger = study.model_copy(update={"raters": study.raters.model_copy(update={"count": count})})
+        if chance_to_show(larger, cases, plan_of(larger, len(cases))) >= study.expected.power:
+            return count
+    return None

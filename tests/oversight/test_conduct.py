@@ -1,0 +1,204 @@
+"""Studies from end to end: with simulated raters, with models that are pretended, killed in the middle, and shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_cases import made_case
+
+from kilter.errors import DataError, ModelError, ServerError
+from kilter.models import endpoint
+from kilter.models.chat import ChatModel
+from kilter.oversight.conduct import conduct, done_so_far
+from kilter.oversight.kept import TRIALS
+from kilter.oversight.page import write_page
+from kilter.oversight.results import evidence_of, results_of
+from kilter.oversight.study import Study
+from kilter.record import Workspace
+from kilter.settings import build
+from kilter.testbeds import as_jsonl
+
+Pretend = Callable[..., str]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path / "w") as opened:
+        yield opened
+
+
+@pytest.fixture
+def cases_file(tmp_path: Path) -> str:
+    file = tmp_path / "cases.jsonl"
+    file.write_text(as_jsonl(made_case(number, wrong=(number % 8, (number + 3) % 8)) for number in range(20)))
+    return str(file)
+
+
+def no_model(*_: object) -> ChatModel:
+    raise AssertionError("no model is asked in this study")
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+def simulated(cases_file: str, **values: Any) -> Study:
+    return build(Study, {"name": "one", "cases": {"file": cases_file}, "expected": {"ratio": 2}, **values}, "here")
+
+
+def test_help_helps_placebo_does_not_and_misleading_harms(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(
+        simulated(cases_file, critic={"kind": "program", "finds": 0.8, "invents": 0.1}), workspace, no_model, quiet
+    )
+    assert len(done.outcomes) == 20 * 20
+    results = results_of(done)
+    ratios = {arm: one.effect.ratio.estimate for arm, one in results.arms.items() if one.effect.ratio}
+    assert ratios["critiques"].low > 1
+    assert ratios["oracle"].low > 1
+    assert ratios["placebo"].low < 1 < ratios["placebo"].high
+    assert ratios["misleading"].high < 1
+    assert results.arms["misleading"].effect.false.value > results.arms["none"].effect.false.value
+    assert results.critic is not None
+    assert results.critic.found.estimate.value == pytest.approx(0.8, abs=0.15)
+    figures = evidence_of(results)
+    assert figures["found_ratio_critiques"] == ratios["critiques"]
+
+
+def test_everything_is_on_the_record_twice_answered_and_with_its_help(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    judgments = workspace.record.judgments()
+    assert len(judgments) == 2 * len(done.outcomes)
+    first = {one.id for one in judgments if one.supersedes is None}
+    second = [one for one in judgments if one.supersedes is not None]
+    assert {one.supersedes for one in second} == first
+    assert {one.principal for one in judgments} == {"simulated"}
+    exposures = workspace.record.exposures()
+    assert len(exposures) == sum(len(one.help.claims) for one in done.outcomes)
+    assert {one.judgment for one in exposures} <= {one.id for one in second}
+    assert sum(one.accepted is True for one in exposures) == sum(
+        one.review.followed.count(True) for one in done.outcomes
+    )
+    assert workspace.record.verify().ok
+    size = workspace.record.size()
+    again = conduct(simulated(cases_file), workspace, no_model, quiet)
+    assert again.outcomes == done.outcomes
+    assert workspace.record.size() == size
+
+
+def test_another_study_of_the_same_name_is_refused(workspace: Workspace, cases_file: str) -> None:
+    conduct(simulated(cases_file), workspace, no_model, quiet)
+    with pytest.raises(DataError, match="another study of the name 'one'"):
+        conduct(simulated(cases_file, seed=1), workspace, no_model, quiet)
+
+
+def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    file = done.folder / TRIALS
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert 0 < len(done_so_far(done.folder).outcomes) < len(done.outcomes)
+    again = conduct(simulated(cases_file), workspace, no_model, quiet)
+    assert again.outcomes == done.outcomes
+    assert len(workspace.record.judgments()) == 2 * len(done.outcomes)
+
+
+def test_a_critic_without_a_word_is_no_help(workspace: Workspace, cases_file: str) -> None:
+    silent = simulated(cases_file, critic={"kind": "program", "finds": 0, "invents": 0})
+    with pytest.raises(DataError, match="critiques and placebo there is nothing to show"):
+        conduct(silent, workspace, no_model, quiet)
+
+
+def test_the_page_shows_every_arm_and_the_summary_has_the_figures(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    results = results_of(done)
+    page = write_page(done, results).read_text()
+    for words in ("never an effect on people", "Critiques", "Placebo", "Misleading", "Oracle", "The critic alone"):
+        assert words in page
+    assert "<script" not in page
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["arms"]["oracle"]["ratio"]["value"] == results.arms["oracle"].effect.ratio.estimate.value
+    assert summary["raters"] == "simulated"
+    assert len(summary["skill_maps"]["critiques"]) == 25
+
+
+class Reader:
+    """A model that sees one flaw of the text by itself, and every one that a critic names; `limit` answers at most."""
+
+    def __init__(self, limit: int | None = None, answer: str | None = None) -> None:
+        self.limit, self.said, self.answered = limit, answer, 0
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "reader"}]}
+        self.answered += 1
+        if self.limit is not None and self.answered > self.limit:
+            return 500, {"error": {"message": "no more"}}
+        return 200, {"choices": [{"message": {"content": self.said or self._read(body["messages"][0]["content"])}}]}
+
+    def _read(self, text: str) -> str:
+        units = dict(re.findall(r"^(\d+)\. (\w+)\.", text, re.M))
+        wrong = [number for number, unit in units.items() if unit.startswith("x")]
+        named = [number for number in wrong if f'"{units[number]}' in text]
+        seen = sorted({*wrong[:1], *named}, key=int)
+        return (
+            "\n".join(f"{number} | {'odd' if (int(number) - 1) % 2 else 'even'} | It begins with x." for number in seen)
+            or "none"
+        )
+
+
+def prompted(cases_file: str, address: str, **values: Any) -> Study:
+    raters = {"kind": "model", "model": address, "count": 3}
+    return simulated(cases_file, raters=raters, arms=["none", "oracle"], expected={"power": 0.1}, **values)
+
+
+def asking(model: str, name: str | None, max_tokens: int) -> ChatModel:
+    return ChatModel(model, name, max_tokens=max_tokens)
+
+
+def test_a_model_judges_alone_and_again_with_help(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
+    done = conduct(prompted(cases_file, pretend(Reader())), workspace, asking, quiet)
+    assert len(done.outcomes) == 60
+    for one in done.outcomes:
+        assert one.alone.found == 1
+        assert one.found.found == (2 if one.trial.arm == "oracle" else 1)
+        assert not one.found.false
+    assert {one.principal for one in workspace.record.judgments()} == {"model"}
+    assert {one.judge for one in workspace.record.judgments()} == {f"prompted/reader-{number}" for number in range(3)}
+
+
+def test_a_server_that_dies_keeps_what_was_judged(
+    workspace: Workspace, cases_file: str, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_pause", lambda _: 0.0)
+    dying = Reader(limit=50)
+    study = prompted(cases_file, pretend(dying))
+    with pytest.raises(ServerError):
+        conduct(study, workspace, asking, quiet)
+    kept = done_so_far(workspace.runs / "one").outcomes
+    assert 0 < len(kept) < 60
+    assert len(workspace.record.judgments()) == 2 * len(kept)
+    dying.limit = None
+    done = conduct(study, workspace, asking, quiet)
+    assert len(done.outcomes) == 60
+    assert done.outcomes[: len(kept)] == kept
+
+
+def test_a_rater_who_talks_nonsense_is_refused(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
+    with pytest.raises(ModelError, match="said neither problems nor 'none' in 8 of 8 trials"):
+        conduct(prompted(cases_file, pretend(Reader(answer="I like it."))), workspace, asking, quiet)
+    assert not workspace.record.judgments()
+
+
+def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
+    critic = {"kind": "model", "model": pretend(Reader())}
+    done = conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, asking, quiet)
+    assert [len(one.claims) for one in done.shown["critiques"]] == [1] * 20
+    assert {one.critic for one in done.shown["critiques"]} == {"prompted/reader"}
+    nonsense = {"kind": "model", "model": pretend(Reader(answer="Well."))}
+    with pytest.raises(ModelError, match="8 of 8 answers"):
+        conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)

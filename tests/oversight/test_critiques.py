@@ -1,0 +1,125 @@
+"""Critics that are models, rewards for them, and critiques of critiques."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from made_cases import WIDTH, made_case
+
+from kilter.errors import DataError
+from kilter.models import LanguageModel
+from kilter.oversight import ProgramCritic, oracle
+from kilter.oversight.assistance import NOTHING, Assistance, misleading
+from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, surest
+from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, truth_reward
+from kilter.oversight.critics.gdc import gdc_gap
+from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
+from kilter.oversight.prompted import question as prompted_question
+from kilter.oversight.simulated_rater import RaterSettings
+
+CASES = [made_case(number, wrong=(number % 4, number % 4 + 3), units=8) for number in range(6)]
+TYPES = ("even", "odd")
+
+
+def test_every_passage_is_a_demonstration_of_one_reading(tiny_lm: Callable[..., LanguageModel]) -> None:
+    lm = tiny_lm()
+    items = demonstrations(lm, CASES)
+    for case, item in zip(CASES, items, strict=True):
+        assert lm.decode(item.prompt).count(question(case)) == 1
+        said = [lm.decode(one) for one in item.responses]
+        assert len(said) == 8
+        wrong = {unit for flaw in case.flaws for unit in case.units_of(flaw)}
+        assert {number for number, text in enumerate(said) if "wrong:" in text} == wrong
+        assert item.learn is not None
+        for one, text, learn in zip(item.responses, said, item.learn, strict=True):
+            learned = lm.decode([token for token, is_learned in zip(one, learn, strict=True) if is_learned])
+            assert text.startswith("Passage ")
+            assert "Passage" not in learned
+    flaw = CASES[0].flaws[0]
+    assert f"{flaw.type}. {flaw.note}" in lm.decode(items[0].responses[0])
+
+
+def test_a_model_gives_each_passage_a_chance_and_the_threshold_decides(tiny_lm: Callable[..., LanguageModel]) -> None:
+    critic = PassageCritic(tiny_lm(), threshold=0.0, most=2, max_new_tokens=5)
+    chances = critic.probabilities(CASES)
+    assert all(len(each) == 8 and all(0 < one < 1 for one in each) for each in chances)
+    said = critic.criticize_all(CASES, 0)
+    for case, each, one in zip(CASES, chances, said, strict=True):
+        named = sorted(range(8), key=lambda unit: -each[unit])[:2]
+        assert [(claim.start // WIDTH, claim.probability) for claim in one.claims] == [
+            (unit, each[unit]) for unit in named
+        ]
+        assert all(claim.applies_to(case.response) for claim in one.claims)
+    critic.threshold = 1.0
+    assert [one.claims for one in critic.criticize_all(CASES, 0)] == [()] * 6
+
+
+def test_the_gap_of_a_random_model_has_three_shares(tiny_lm: Callable[..., LanguageModel]) -> None:
+    found = gdc_gap(tiny_lm(), CASES)
+    for one in (found.generator, found.discriminator, found.critic):
+        assert 0 <= one.low <= one.value <= one.high <= 1
+        assert one.n == 6
+    assert found.dc.value == pytest.approx(found.critic.value - found.discriminator.value)
+    with pytest.raises(DataError, match="there are none"):
+        gdc_gap(tiny_lm(), [made_case(wrong=())])
+
+
+def lines(*units: int) -> str:
+    return "\n".join(f"{unit + 1} | {'odd' if unit % 2 else 'even'} | because" for unit in units) or "none"
+
+
+def test_the_truth_pays_for_flaws_and_charges_for_inventions() -> None:
+    prompts = [prompted_question(case, TYPES) for case in CASES]
+    reward = truth_reward(prompts, CASES, false_cost=0.25)
+    assert reward([prompts[1]] * 4, [lines(1, 4), lines(1, 2), lines(), "Well."]) == [2.0, 0.75, 0.0, UNREADABLE]
+
+
+def test_the_judges_gain_is_more_from_true_critiques_than_from_false_ones() -> None:
+    prompts = [prompted_question(case, TYPES) for case in CASES]
+    reward = gain_reward(prompts, CASES, RaterSettings(sees=0.4, trust=0.5), times=40)
+    true, none, false = reward([prompts[1]] * 3, [lines(1, 4), lines(), lines(0, 2, 3)])
+    assert true > 0.3
+    assert none == 0
+    assert false < 0
+
+
+def test_a_critique_is_a_case_whose_false_claims_are_flaws() -> None:
+    case = CASES[1]
+    bad = critique_case(case, misleading(case, 0))
+    assert len(bad.flaws) == len(bad.units) == len(misleading(case, 0).claims)
+    good = critique_case(case, oracle(case))
+    assert not good.flaws
+    assert good.correct == good.response
+    assert [good.response[slice(*unit)] for unit in good.units] == good.response.split("\n")
+
+
+def test_a_critique_of_a_critique_takes_the_false_claims_out() -> None:
+    case = CASES[1]
+    mixed = Assistance("critiques", "mixed", (*oracle(case).claims, *misleading(case, 0).claims))
+    second = ProgramCritic(1.0, 0.0).criticize(critique_case(case, mixed), 0)
+    left = after_critique(mixed, second)
+    assert left.claims == oracle(case).claims
+    assert all(is_true(case, one) for one in left.claims)
+    assert after_critique(mixed, NOTHING).claims == mixed.claims
+
+
+def test_critiques_go_to_depth_two() -> None:
+    first = critique_case(CASES[1], misleading(CASES[1], 0))
+    second = critique_case(first, ProgramCritic(1.0, 0.0).criticize(first, 0))
+    assert not second.flaws
+    with pytest.raises(DataError, match="depth 2"):
+        critique_case(second, ProgramCritic(0.0, 3.0).criticize(second, 0))
+    with pytest.raises(DataError, match="no claims"):
+        critique_case(first, NOTHING)
+
+
+def test_the_best_of_n_is_the_surest() -> None:
+    from dataclasses import replace
+
+    unsure, sure = (
+        Assistance("critiques", name, tuple(replace(one, probability=chance) for one in oracle(CASES[0]).claims))
+        for name, chance in (("unsure", 0.3), ("sure", 0.9))
+    )
+    assert surest([unsure, sure, NOTHING]) is sure
+    assert surest([unsure, NOTHING]) is NOTHING

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from made_cases import made_case
+
+from kilter.errors import DataError, SettingsError
+from kilter.oversight.study import Study, cases_of, chance_to_show, plan_of, read_study, require_power
+from kilter.settings import build
+from kilter.testbeds import as_jsonl
+
+CASES = [made_case(number) for number in range(20)]
+
+
+def study(**values: object) -> Study:
+    return build(Study, {"name": "one", **values}, "here")
+
+
+def test_a_file_says_it_all_and_is_named_after_itself(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text(as_jsonl(CASES))
+    file = tmp_path / "my_study.yaml"
+    file.write_text("arms: [none, oracle]\ncases: {file: cases.jsonl, n: 12}\nraters: {kind: people, count: 3}\n")
+    read = read_study(file)
+    assert (read.name, read.arms, read.raters.kind, read.raters.count) == ("my-study", ("none", "oracle"), "people", 3)
+    assert cases_of(read.cases) == CASES[:12]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("arms: [critiques, oracle]", "arms must hold 'none'"),
+        ("arms: [none]", "no arm with assistance"),
+        ("arms: [none, oracle, oracle]", "named twice"),
+        ("arms: [none, oracel]", "arms"),
+        ("raters: {kind: simulated, cuont: 3}", "cuont"),
+        ("critic: {kind: program, finds: 2}", "finds"),
+        ("- 1", "is no study"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        read_study(file)
+    with pytest.raises(SettingsError, match="There is no file"):
+        read_study(tmp_path / "none.yaml")
+
+
+def test_a_larger_study_can_show_more() -> None:
+    small, large = (study(raters={"kind": "simulated", "count": count}) for count in (5, 20))
+    chances = [chance_to_show(one, CASES, plan_of(one, len(CASES))) for one in (small, large)]
+    assert 0 < chances[0] < chances[1] < 1
+    easier = study(raters={"kind": "simulated", "count": 5}, expected={"ratio": 3.0})
+    assert chance_to_show(easier, CASES, plan_of(easier, len(CASES))) > chances[0]
+
+
+def test_a_study_that_is_too_small_is_refused_with_what_would_do() -> None:
+    small = study(raters={"kind": "simulated", "count": 5})
+    with pytest.raises(
+        SettingsError, match=r"chance to tell a ratio of 1.5 from 1 is \d+%.* (\d+) raters would do"
+    ) as no:
+        require_power(small, CASES, plan_of(small, len(CASES)))
+    [count] = re.findall(r"(\d+) raters would do", str(no.value))
+    enough = study(raters={"kind": "simulated", "count": int(count)})
+    assert require_power(enough, CASES, plan_of(enough, len(CASES))) >= 0.8
+
+
+def test_nothing_to_find_is_refused() -> None:
+    clean = [made_case(number, wrong=()) for number in range(20)]
+    with pytest.raises(DataError, match="nothing to find"):
+        chance_to_show(study(), clean, plan_of(study(), 20))
