@@ -101,7 +101,7 @@ def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_fil
     file = done.folder / TRIALS
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert 0 < len(done_so_far(done.folder).outcomes) < len(done.outcomes)
+    assert 0 < len(done_so_far(workspace, "one").outcomes) < len(done.outcomes)
     again = conduct(simulated(cases_file), workspace, no_model, quiet)
     assert again.outcomes == done.outcomes
     assert len(workspace.record.judgments()) == 2 * len(done.outcomes)
@@ -179,7 +179,7 @@ def test_a_server_that_dies_keeps_what_was_judged(
     study = prompted(cases_file, pretend(dying))
     with pytest.raises(ServerError):
         conduct(study, workspace, asking, quiet)
-    kept = done_so_far(workspace.runs / "one").outcomes
+    kept = done_so_far(workspace, "one").outcomes
     assert 0 < len(kept) < 60
     assert len(workspace.record.judgments()) == 2 * len(kept)
     dying.limit = None

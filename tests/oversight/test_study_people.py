@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from made_cases import made_case
 
-from kilter.errors import DataError
+from kilter.errors import DataError, SettingsError
 from kilter.feedback.tasks import Task
 from kilter.feedback.work import Assignment, Desk, Rater, Submission
-from kilter.oversight import ProgramCritic, cases_by_artifact, outcomes_of, task_of_study
+from kilter.models.chat import ChatModel
+from kilter.oversight import ProgramCritic, cases_by_artifact, outcomes_of, people, task_of_study
 from kilter.oversight.assistance import Arm
+from kilter.oversight.conduct import conduct, done_so_far
 from kilter.oversight.effects import effects, reliance
 from kilter.oversight.experiment import help_by_arm
 from kilter.oversight.findings import Mark
+from kilter.oversight.page import write_page
 from kilter.oversight.recording import add_shown
-from kilter.record import Workspace
+from kilter.oversight.results import results_of
+from kilter.oversight.study import Study
+from kilter.record import Record, Workspace
+from kilter.settings import build
+from kilter.testbeds import as_jsonl
 
 ARMS: tuple[Arm, ...] = ("none", "oracle", "misleading")
 CASES = [made_case(number, wrong=(1, 4) if number % 3 else ()) for number in range(9)]
@@ -134,3 +142,52 @@ def test_help_that_does_not_fit_the_cases_is_refused() -> None:
     one = help_by_arm(CASES[:1], [], ["oracle"], 0)
     with pytest.raises(DataError, match="help for 1 cases"):
         task_of_study(CASES, one, name="study", title="Study", raters=1)
+
+
+class Closing(Exception):
+    """The program is stopped."""
+
+
+def test_a_study_waits_for_people_is_stopped_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "LOOK_SECONDS", 0.01)
+    file = tmp_path / "cases.jsonl"
+    file.write_text(as_jsonl(CASES))
+    values = {
+        "name": "with-people", "arms": ARMS, "cases": {"file": str(file)}, "raters": {"kind": "people", "count": 3},
+        "expected": {"power": 0.05, "ratio": 3},
+    }  # fmt: skip
+    plan = build(Study, values, "here")
+    workers = [Rater(f"{number:032}", f"people/{number}", "human") for number in range(3)]
+
+    @contextmanager
+    def pages(record: Record, name: str) -> Iterator[None]:
+        desk = Desk(record)
+        task = desk.task(name)
+        for who in workers[: 1 if stop else 3]:
+            for one in desk.next(task, who, len(CASES)):
+                trusting(desk, task, who, one)
+        if stop:
+            raise Closing
+        yield
+
+    def no_model(*_: object) -> ChatModel:
+        raise AssertionError("no model is asked")
+
+    with Workspace.open(tmp_path / "w") as opened:
+        stop = True
+        with pytest.raises(Closing):
+            conduct(plan, opened, no_model, lambda *_: None, pages)
+        assert len(done_so_far(opened, "with-people").outcomes) == len(CASES)
+        stop = False
+        done = conduct(plan, opened, no_model, lambda *_: None, pages)
+        assert len(done.outcomes) == 3 * len(CASES)
+        assert conduct(plan, opened, no_model, lambda *_: None, pages).outcomes == done.outcomes
+        results = results_of(done)
+        assert results.arms["oracle"].effect.found.value > results.arms["misleading"].effect.found.value
+        assert results.arms["oracle"].ece.reason == "These raters do not say how sure they are of a mark."
+        page = write_page(done, results).read_text()
+        assert "3 people" in page
+        assert "never an effect on people" not in page
+        assert {one.principal for one in opened.record.judgments()} == {"human"}
+        with pytest.raises(SettingsError, match="no pages"):
+            conduct(plan, opened, no_model, lambda *_: None)

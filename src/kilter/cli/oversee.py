@@ -33,8 +33,10 @@ def run(
     """Run a study and write its report; stopped or killed, the same command goes on.
 
     The power is computed first, and a study that is too small is refused. Every trial is on the record as soon as it
-    is done: the answer before help, the help that was shown, and the answer after it.
+    is done: the answer before help, the help that was shown, and the answer after it. Where people judge, the pages
+    are opened on this machine; raters elsewhere are let in by 'kilter feedback serve' on the same workspace.
     """
+    from kilter.cli.pages import open_pages
     from kilter.cli.progress import StageProgress
     from kilter.oversight.conduct import conduct
     from kilter.oversight.study import read_study
@@ -43,7 +45,10 @@ def run(
     plan = read_study(study)
     with Workspace.open(workspace, database) as opened, StageProgress() as shown, _models() as ask:
         shown.step(plan.name, "running")
-        done = conduct(plan, opened, ask, lambda what, step, total: shown.progress(what, step, total, {}))
+        done = conduct(
+            plan, opened, ask, lambda what, step, total: shown.progress(what, step, total, {}),
+            lambda record, task: open_pages(record, task, shown.note),
+        )  # fmt: skip
         _write(done, opened)
 
 
@@ -58,7 +63,7 @@ def report(
     from kilter.record import Workspace
 
     with Workspace.open(workspace, database, create=False) as opened:
-        _write(done_so_far(opened.runs / name), opened)
+        _write(done_so_far(opened, name), opened)
 
 
 def _write(done: Conducted, workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ from kilter.oversight.assistance import Arm, Assistance
 from kilter.oversight.experiment import Outcome, help_by_arm, simulate
 from kilter.oversight.findings import compare
 from kilter.oversight.kept import Kept
+from kilter.oversight.people import Pages, ask_people, said_by_people
 from kilter.oversight.plan import Trial
 from kilter.oversight.program_critic import ProgramCritic
 from kilter.oversight.prompted import PromptedCritic, PromptedRater
@@ -23,6 +24,7 @@ from kilter.oversight.simulated_rater import RaterSettings
 from kilter.oversight.study import (
     ModelCriticSettings,
     ModelRatersSettings,
+    PeopleSettings,
     SimulatedRatersSettings,
     Study,
     cases_of,
@@ -58,11 +60,17 @@ class Conducted:
     power: float
 
 
-def conduct(study: Study, workspace: Workspace, ask: Ask, progress: Progress) -> Conducted:
-    """Run a study with simulated raters or with a model; what was done before is kept and not done again.
+def conduct(
+    study: Study, workspace: Workspace, ask: Ask, progress: Progress, pages: Pages | None = None
+) -> Conducted:  # fmt: skip
+    """Run a study to its end; what was done before is kept and not done again.
+
+    Args:
+        ask: opens the models that the study names.
+        pages: opens the pages where people judge, for a study whose raters they are.
 
     Raises:
-        SettingsError: it is too small for its power, or its raters are people.
+        SettingsError: it is too small for its power, or its raters are people and there are no pages.
         DataError: the cases cannot be had, or another study of this name is in the workspace.
         ModelError, ServerError: the model says nothing that can be read, or its server does not answer.
         StorageError: the folder cannot be written.
@@ -75,7 +83,12 @@ def conduct(study: Study, workspace: Workspace, ask: Ask, progress: Progress) ->
     shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
     _require_help(shown)
     ids = add_shown(workspace.record, cases, shown)
-    judge, principal, outcomes = _raters(study, cases, shown, ask)
+    if isinstance(study.raters, PeopleSettings):
+        if pages is None:
+            raise SettingsError("The raters of this study are people, and no pages were given for them to judge in.")
+        said = ask_people(workspace.record, study, cases, shown, ids, pages, progress)
+        return Conducted(study, kept.folder, cases, shown, said, chance)
+    judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)
     done = kept.outcomes(cases, shown)
     left = trials[len(done) :]
     progress("trials", len(done), len(trials))
@@ -132,10 +145,10 @@ Judged = Callable[[Sequence[Trial]], Iterator[list[Outcome]]]
 
 
 def _raters(
-    study: Study, cases: list[Case], shown: dict[Arm, list[Assistance]], ask: Ask
-) -> tuple[str, Principal, Judged]:
+    study: Study, raters: SimulatedRatersSettings | ModelRatersSettings, cases: list[Case],
+    shown: dict[Arm, list[Assistance]], ask: Ask,
+) -> tuple[str, Principal, Judged]:  # fmt: skip
     """The raters' name, who stands behind them, and what does their trials a part at a time."""
-    raters = study.raters
     if isinstance(raters, SimulatedRatersSettings):
         pool = rater_pool(raters, study.seed)
 
@@ -143,23 +156,21 @@ def _raters(
             yield simulate(cases, shown, left, pool, study.seed)
 
         return "simulated/rater", "simulated", simulated
-    if isinstance(raters, ModelRatersSettings):
-        chat = ask(raters.model, raters.name, raters.max_tokens)
-        rater = PromptedRater(chat, flaw_types(cases), raters.temperature)
+    chat = ask(raters.model, raters.name, raters.max_tokens)
+    rater = PromptedRater(chat, flaw_types(cases), raters.temperature)
 
-        def one(trial: Trial) -> Outcome | None:
-            case, help_ = cases[trial.item], shown[trial.arm][trial.item]
-            said = rater.review(case, help_, study.seed + 2 * trial.rater)
-            if said is None:
-                return None
-            return Outcome(trial, case, help_, said, compare(case, said.alone), compare(case, said.marks))
+    def one(trial: Trial) -> Outcome | None:
+        case, help_ = cases[trial.item], shown[trial.arm][trial.item]
+        said = rater.review(case, help_, study.seed + 2 * trial.rater)
+        if said is None:
+            return None
+        return Outcome(trial, case, help_, said, compare(case, said.alone), compare(case, said.marks))
 
-        def prompted(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
-            for start in range(0, len(left), CHUNK):
-                yield _readable(rater.name, chat.ask_all(one, left[start : start + CHUNK]))
+    def prompted(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
+        for start in range(0, len(left), CHUNK):
+            yield _readable(rater.name, chat.ask_all(one, left[start : start + CHUNK]))
 
-        return rater.name, "model", prompted
-    raise SettingsError("People judge in the pages; this study is not run here.")
+    return rater.name, "model", prompted
 
 
 def _require_help(shown: dict[Arm, list[Assistance]]) -> None:
@@ -182,21 +193,24 @@ def _readable(name: str, outcomes: Sequence[Outcome | None]) -> list[Outcome]:
     return read
 
 
-def done_so_far(folder: Path) -> Conducted:
+def done_so_far(workspace: Workspace, name: str) -> Conducted:
     """A study as far as it was judged.
 
     Raises:
-        DataError: there is no study in the folder, or nothing of it was judged yet.
+        DataError: there is no such study, or nothing of it was judged yet.
     """
-    kept = Kept.open(folder)
+    kept = Kept.open(workspace.runs / name)
     study, cases = kept.study, kept.cases()
     critiques = kept.critiques()
     if len(critiques) < len(cases) and {"critiques", "placebo"} & set(study.arms):
         raise DataError(f"The critic of {study.name} has not seen every case yet; 'kilter oversee run' goes on.")
     shown = help_by_arm(cases, critiques, study.arms, study.seed)
-    outcomes = kept.outcomes(cases, shown)
+    if isinstance(study.raters, PeopleSettings):
+        outcomes = said_by_people(workspace.record, study, cases)
+    else:
+        outcomes = kept.outcomes(cases, shown)
     if not outcomes:
         raise DataError(f"Nothing of {study.name} was judged yet; 'kilter oversee run' goes on.")
     return Conducted(
-        study, folder, cases, shown, outcomes, chance_to_show(study, cases, plan_of(study, len(cases)))
+        study, kept.folder, cases, shown, outcomes, chance_to_show(study, cases, plan_of(study, len(cases)))
     )  # fmt: skip

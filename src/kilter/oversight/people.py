@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import NO_HELP, FlawsQuestion, Help, HelpClaim, Overlap, Task, TaskItem
-from kilter.feedback.work import HelpTrial
+from kilter.feedback.work import Desk, HelpTrial
 from kilter.oversight.assistance import ARMS, Arm, Assistance, Claim
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
 from kilter.oversight.recording import QUESTION, Shown, item_of
 from kilter.oversight.simulated_rater import Review
+from kilter.oversight.study import Study
 from kilter.record import Judgment, NewArtifact, Record
 from kilter.testbeds import Case
 
@@ -117,3 +120,55 @@ def _help(help_: Assistance, ids: Sequence[str] | None) -> tuple[HelpClaim, ...]
 
 def _claim(claim: HelpClaim) -> Claim:
     return Claim(**claim.body())
+
+
+Pages = Callable[[Record, str], AbstractContextManager[None]]
+"""Opens the pages of a record inside a block, and tells where a task of it is judged."""
+LOOK_SECONDS = 1.0
+
+
+def ask_people(
+    record: Record, study: Study, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], recorded: Shown,
+    pages: Pages, progress: Callable[[str, int, int], None],
+) -> list[Outcome]:  # fmt: skip
+    """Have people judge in their browsers until every case was judged as often as the study says, or it was closed.
+
+    Whoever stops the program loses nothing: the task is on the record, and the same study waits for what is left.
+
+    Raises:
+        DataError: nothing was judged to its end.
+    """
+    desk, each = Desk(record), study.items_per_rater or len(cases)
+    task, items = task_of_study(
+        cases, shown, name=study.name, title=f"What is wrong? ({study.name})",
+        raters=max(1, round(study.raters.count * each / len(cases))), items_per_rater=study.items_per_rater,
+        recorded=recorded,
+    )  # fmt: skip
+    desk.add_task(task, study.seed)
+    desk.add_items(task, items)
+    if not _is_done(desk, task):
+        with pages(record, task.name):
+            while not _is_done(desk, task):
+                found = desk.progress(task.name)
+                progress("trials", found.judgments, found.wanted)
+                time.sleep(LOOK_SECONDS)
+    desk.set_open(task.name, False)
+    return said_by_people(record, study, cases)
+
+
+def said_by_people(record: Record, study: Study, cases: Sequence[Case]) -> list[Outcome]:
+    """The trials of a study that people finished so far; raises `DataError` where there is none."""
+    by_artifact = cases_by_artifact(record, cases, [item_of(case) for case in cases])
+    outcomes = outcomes_of(Desk(record).trials(study.name), by_artifact)
+    if not outcomes:
+        raise DataError(
+            f"Nothing of {study.name} was judged to its end: it was closed, or every item was skipped or flagged. "
+            "'kilter oversee run' with the same file goes on."
+        )
+    return outcomes
+
+
+def _is_done(desk: Desk, task: Task) -> bool:
+    """Whether nothing is left to judge, or nothing more is handed out."""
+    found = desk.progress(task.name)
+    return found.complete + found.given_up >= found.items or not desk.is_open(task.name)

@@ -117,6 +117,8 @@ def _calibration_error(outcomes: Sequence[Outcome], seed: int) -> Finding:
             stated.append(mark.confidence)
             true.append(int(number not in one.found.false))
             raters.append(one.trial.rater)
+    if set(stated) <= {1.0}:
+        return Finding(None, "These raters do not say how sure they are of a mark.")
     return Finding.of(lambda: calibration(stated, true, raters, symmetric=False, seed=seed).ece)
 
 
