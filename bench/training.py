@@ -77,6 +77,8 @@ def summarize(
         none = {"peer": None, "ratio": None, "target": None, **common, "peer_name": None}
         name = f"{row} share of GEMM peak"
         rows.append({"row": name, "unit": "share", "better": "higher", "ours": spread(shares), **none})
+        speeds = spread([x["tokens"] / x["seconds"] for x in ours])
+        rows.append({"row": f"{row} tokens computed", "unit": "tokens/s", "better": "higher", "ours": speeds, **none})
     if row in ("sft", "dpo"):  # the reward models' heads start differently: trl's at random, ours at zero
         gap = max(abs(a - b) for a, b in zip(ours[0]["losses"], peer[0]["losses"], strict=True))
         largest = {"value": gap, "low": gap, "high": gap, "n": len(ours[0]["losses"])}

@@ -35,12 +35,13 @@ class Pair:
 
 @dataclass
 class Result:
-    """What one measurement found: the rate per second, its seconds, and the training losses."""
+    """What one measurement found: the rate per second, its seconds, the training losses, and the tokens computed."""
 
     rate: float
     seconds: float
     losses: list[float]
     flops: float = 0.0
+    tokens: int = 0
     peak: float = 0.0
     memory: int = 0
 
@@ -184,9 +185,9 @@ def _ours(train: object, examples: int, *, whole: bool = False, metric: str = "l
         result = train(Path(folder), watch)  # type: ignore[operator]
     if whole:
         seconds = ends[-1] - started
-        return Result(examples / seconds, seconds, losses, flops=result["flops"])
+        return Result(examples / seconds, seconds, losses, result["flops"], result["tokens"])
     # The loop's own seconds: the steps, without writing the trained model, as trl's save_strategy="no".
-    return Result(examples / result["seconds"], result["seconds"], losses, flops=result["flops"])
+    return Result(examples / result["seconds"], result["seconds"], losses, result["flops"], result["tokens"])
 
 
 def ours_sampling(model: str, prompts: list[list[int]], new_tokens: int) -> Result:
