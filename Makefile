@@ -7,7 +7,7 @@
 # make docs         the reference, from the code
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 MODEL := smollm2-135m
 
 VENV := .venv
@@ -36,7 +36,7 @@ install: $(INSTALLED)
 
 dev: $(INSTALLED_DEV)
 
-# One thread per worker: two workers with two threads each on two cores would only wait for one another.
+# One thread per worker; a worker more than cores, for browsers, servers and other processes are waited for.
 test: $(INSTALLED_DEV)
 	@$(BIN)/kilter models pull $(MODEL) || echo "Without the model, the tests that need it are skipped."
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

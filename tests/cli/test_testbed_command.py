@@ -36,7 +36,7 @@ def test_the_other_testbeds_are_shown_and_written_alike(
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [(row["testbed"], row["split"]) for row in rows] == [(name, "test")] * 5
     assert execute(["testbed", "show", name, "--words", "300"]) == 2
-    assert "--words is not a setting" in capsys.readouterr().err
+    assert "'words' is not a setting" in capsys.readouterr().err
 
 
 def test_unknown_names_and_bad_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -317,3 +317,16 @@ TestOffice = Office.TestCase
 TestOffice.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_an_item_of_one_task_is_not_taken_under_another(desk: Desk) -> None:
+    task = make_task()
+    desk.add_task(task)
+    desk.add_items(task, make_items(2))
+    other = task.model_copy(update={"name": "other"})
+    desk.add_task(other)
+    [one] = desk.next(task, rater(1))
+    with pytest.raises(DataError, match="not in your hands"):
+        send(desk, other, rater(1), one)
+    assert desk.progress(task.name).judgments == 0
+    assert send(desk, task, rater(1), one) == "submitted"

@@ -409,7 +409,7 @@ class Study(RuleBasedStateMachine):
             outcome = say(self.desk, self.task, rater(who), one, marks, followed, key)
         except DataError:
             return  # of the other look, or about claims that the arm does not have
-        now = self.desk.assignment(rater(who), one.id)
+        now = self.desk.assignment(self.task, rater(who), one.id)
         if followed is None:
             assert outcome.state == "surplus" or now.look is not None
         self.sent.append(sent)

@@ -260,7 +260,7 @@ class Desk:
     def submit(self, task: Task, rater: Rater, assignment: str, sent: Submission) -> Outcome:
         """Take answers; see `submission.submit`."""
         with self.record.transaction() as transaction:
-            one = submission.own(transaction.connection, rater.id, assignment)
+            one = submission.own(transaction.connection, task.name, rater.id, assignment)
             return submission.submit(transaction, task, rater, one, sent, self._now())
 
     def set_aside(
@@ -269,16 +269,16 @@ class Desk:
     ) -> None:  # fmt: skip
         """Skip or flag an item; see `submission.set_aside`."""
         with self.record.transaction() as transaction:
-            one = submission.own(transaction.connection, rater.id, assignment)
+            one = submission.own(transaction.connection, task.name, rater.id, assignment)
             submission.set_aside(
                 transaction.connection, transaction.add_judgments, task, rater, one, state, reason, key, started,
                 self._now(),
             )  # fmt: skip
 
-    def assignment(self, rater: Rater, assignment: str) -> Assignment:
-        """A rater's assignment as it is now; `DataError` where it is somebody else's or none."""
+    def assignment(self, task: Task, rater: Rater, assignment: str) -> Assignment:
+        """A rater's assignment as it is now; `DataError` where it is somebody else's, of another task, or none."""
         with self.record.reading() as connection:
-            return submission.own(connection, rater.id, assignment)
+            return submission.own(connection, task.name, rater.id, assignment)
 
     def save_draft(
         self, task: Task, rater: Rater, assignment: str, answers: Mapping[str, Any],
@@ -286,7 +286,7 @@ class Desk:
     ) -> None:  # fmt: skip
         """Keep answers that are not finished; on a second look also how claims were taken so far."""
         with self.record.transaction() as transaction:
-            one = submission.own(transaction.connection, rater.id, assignment)
+            one = submission.own(transaction.connection, task.name, rater.id, assignment)
             until = self._now() + 60 * task.hold_minutes
             submission.save_draft(transaction.connection, one, answers, until, followed, opened)
 

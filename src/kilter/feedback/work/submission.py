@@ -76,9 +76,10 @@ class Outcome:
     help: tuple[HelpClaim, ...] | None = None
 
 
-def own(connection: Connection, rater: str, assignment: str) -> Assignment:
-    """A rater's assignment; raises `DataError` where it is somebody else's or none."""
-    found = queue.find(connection, assignments.c.id == assignment, assignments.c.rater == rater)
+def own(connection: Connection, task: str, rater: str, assignment: str) -> Assignment:
+    """A rater's assignment in a task; raises `DataError` where it is somebody else's, of another task, or none."""
+    mine = assignments.c.rater == rater, assignments.c.task == task
+    found = queue.find(connection, assignments.c.id == assignment, *mine)
     if not found:
         raise DataError("This item is not in your hands; reload the page to get your own.")
     return found[0]
@@ -193,10 +194,10 @@ def last_done(connection: Connection, rater: str, task: str, before: str | None 
     done = (assignments.c.rater == rater, assignments.c.task == task, assignments.c.state.in_([SUBMITTED, SKIPPED]))
     query = select(assignments.c.id).where(*done).order_by(assignments.c.given.desc(), assignments.c.id.desc())
     if before is not None:
-        given = own(connection, rater, before).given
+        given = own(connection, task, rater, before).given
         query = query.where(assignments.c.given < given)
     found = connection.execute(query.limit(1)).scalar()
-    return None if found is None else own(connection, rater, found)
+    return None if found is None else own(connection, task, rater, found)
 
 
 def _judgments(

@@ -188,7 +188,7 @@ def submit(task: TaskName, body: Judged, site: AtSite, session: Changing) -> Tak
     right = None if outcome.right is None else dict(outcome.right)
     second = None
     if outcome.help is not None:
-        second = _shown(asked, site.desk.assignment(session.person.rater, body.assignment))
+        second = _shown(asked, site.desk.assignment(asked, session.person.rater, body.assignment))
     return Taken(state=outcome.state, right=right, explanation=explanation, known=_known(asked, outcome), second=second)
 
 
