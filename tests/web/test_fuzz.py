@@ -39,7 +39,7 @@ from kilter.web import Site, create_app
 from kilter.web.limits import Limits
 from kilter.web.oidc import OIDCSettings, Provider
 
-EXAMPLES = 50
+EXAMPLES = 25
 ACTORS = (*ROLES, None)
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SECRET = "what the victim wrote and has not sent"

@@ -25,7 +25,7 @@ PROBLEMS = [*problems("train"), *problems("test")]
 
 @cache
 def many(split: Split) -> list[Case]:
-    return generate(150, 7, split, flawed=0.8, difficulty=0.4)
+    return generate(60, 7, split, flawed=0.8, difficulty=0.4)
 
 
 def everything() -> list[Case]:
@@ -183,7 +183,7 @@ def test_flawed_is_the_share_and_difficulty_means_fewer_bugs_that_fewer_tests_fi
 
 
 def test_bugs_cannot_be_told_from_length_or_words() -> None:
-    train, test = (generate(200, 11, split, flawed=1) for split in SPLITS)
+    train, test = (generate(90, 11, split, flawed=1) for split in SPLITS)
     for found in (shortcuts(train), shortcuts(train, test)):
         assert found["length"].value < 0.57
         assert found["words"].value < 0.61  # 200 pairs: the standard error is about 0.02
