@@ -413,7 +413,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_p
 
 @pytest.mark.parametrize("path", ["/sign-in", "/join"])
 def test_axe_finds_nothing_serious_at_the_door(office: Office, address: str, chromium: Browser, path: str) -> None:
-    page = chromium.new_page()
+    page = chromium.new_page(viewport={"width": 360, "height": 740})
     page.goto(address + (path if path == "/sign-in" else f"/join/{office.site.people.invite('rater')}"))
     assert_accessible(page)
     page.close()
