@@ -399,12 +399,11 @@ def test_training_explains_before_it_goes_on(office: Office, open_page: Open) ->
 PAGES = ["/", "/me", "/people", "/tasks/helpful", "/tasks/helpful/judge", "/tasks/helpful/guidelines", "/nowhere"]
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_page: Open, width: int) -> None:
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_page: Open) -> None:
     for kind in KINDS:
         add_kind(office, kind)
     for path in [*PAGES, *(f"/tasks/{kind}/judge" for kind in KINDS)]:
-        page = open_page(path, "owner", viewport={"width": width, "height": 740})
+        page = open_page(path, "owner")
         if path.endswith("/judge"):
             page.wait_for_selector(".turn")
         assert_accessible(page)
@@ -413,7 +412,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_p
 
 @pytest.mark.parametrize("path", ["/sign-in", "/join"])
 def test_axe_finds_nothing_serious_at_the_door(office: Office, address: str, chromium: Browser, path: str) -> None:
-    page = chromium.new_page(viewport={"width": 360, "height": 740})
+    page = chromium.new_page()
     page.goto(address + (path if path == "/sign-in" else f"/join/{office.site.people.invite('rater')}"))
     assert_accessible(page)
     page.close()

@@ -140,10 +140,7 @@ def test_older_figures_offer_the_newer_ones(office: Office, open_page: Open) -> 
     expect(page.locator(".older")).to_have_count(0, timeout=60_000)
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
-    office: Office, open_page: Open, width: int  # noqa: F811
-) -> None:  # fmt: skip
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_page: Open) -> None:  # noqa: F811
     for kind in SAID:
         dispute(office, kind)
     rater = office.site.desk.results("label")[0].judge
@@ -151,7 +148,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     looks += [(f"/tasks/{kind}/quality", "owner", "#agreement") for kind in ("comparison", "ranking", "flaws")]
     looks += [(f"/tasks/label/raters/{rater}", "auditor", "#numbers"), ("/me", "rater", "dl.figures >> nth=7")]
     for path, who, ready in looks:
-        page = open_page(path, who, viewport={"width": width, "height": 740})
+        page = open_page(path, who)
         try:
             page.wait_for_selector(ready, timeout=40_000)
         except TimeoutError as late:
