@@ -27,7 +27,15 @@ def test_a_study_runs_and_is_reported_again(tmp_path: Path, capsys: pytest.Captu
     assert execute(["oversee", "report", "small", "--workspace", str(place)]) == 0
     assert json.loads((folder / "summary.json").read_text()) == first
     with Workspace.open(place) as opened:
-        assert {one.metric for one in opened.record.evidence()} >= {"found_ratio_oracle", "flaws_found_none"}
+        (run,) = opened.record.runs()
+        assert (run.name, run.status, len(run.inputs)) == ("oversight/small", "done", 24)
+        figures = opened.record.evidence(run=run.run_id)
+        assert {one.metric for one in figures} >= {"found_ratio_oracle", "flaws_found_none"}
+        assert opened.record.json(run.outputs[0]) == first
+        size = opened.record.size()
+    assert execute(["oversee", "run", str(file), "--workspace", str(place)]) == 0
+    with Workspace.open(place) as opened:
+        assert opened.record.size() == size
         assert opened.record.verify().ok
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kilter.errors import DataError, ModelError, ServerError
 from kilter.models import endpoint
 from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
-from kilter.oversight.kept import TRIALS
+from kilter.oversight.kept import TRIALS, Kept
 from kilter.oversight.page import write_page
 from kilter.oversight.results import evidence_of, results_of
 from kilter.oversight.study import Study
@@ -107,6 +108,35 @@ def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_fil
     assert len(workspace.record.judgments()) == 2 * len(done.outcomes)
 
 
+def test_a_damaged_trial_is_named_with_its_line(workspace: Workspace, cases_file: str) -> None:
+    file = conduct(simulated(cases_file), workspace, no_model, quiet).folder / TRIALS
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0], "{broken\n", *lines[2:]]))
+    with pytest.raises(DataError, match=r"trials.jsonl, line 2 is not valid JSON"):
+        done_so_far(workspace, "one")
+
+
+def test_an_unfinished_study_is_shown_as_far_as_it_came(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    few = [one for one in done.outcomes if one.trial.arm in ("none", "oracle")][:40]
+    part = replace(done, outcomes=few)
+    results = results_of(part)
+    assert set(results.arms) == {"none", "oracle"}
+    page = write_page(part, results).page.read_text()
+    assert "With oracle" in page
+    assert 'data-label="Placebo"' not in page
+    alone = replace(done, outcomes=[one for one in few if one.trial.arm == "none"])
+    with pytest.raises(DataError, match="comparison of arms"):
+        results_of(alone)
+
+
+def test_a_study_that_was_refused_can_be_run_when_it_is_mended(workspace: Workspace, cases_file: str) -> None:
+    Kept(workspace.runs / "one", simulated(cases_file))
+    with pytest.raises(DataError, match="was judged yet"):
+        done_so_far(workspace, "one")
+    assert len(conduct(simulated(cases_file), workspace, no_model, quiet).cases) == 20
+
+
 def test_a_critic_without_a_word_is_no_help(workspace: Workspace, cases_file: str) -> None:
     silent = simulated(cases_file, critic={"kind": "program", "finds": 0, "invents": 0})
     with pytest.raises(DataError, match="critiques and placebo there is nothing to show"):
@@ -116,7 +146,7 @@ def test_a_critic_without_a_word_is_no_help(workspace: Workspace, cases_file: st
 def test_the_page_shows_every_arm_and_the_summary_has_the_figures(workspace: Workspace, cases_file: str) -> None:
     done = conduct(simulated(cases_file), workspace, no_model, quiet)
     results = results_of(done)
-    page = write_page(done, results).read_text()
+    page = write_page(done, results).page.read_text()
     for words in ("never an effect on people", "Critiques", "Placebo", "Misleading", "Oracle", "The critic alone"):
         assert words in page
     assert "<script" not in page

@@ -185,7 +185,7 @@ def test_a_study_waits_for_people_is_stopped_and_goes_on(tmp_path: Path, monkeyp
         results = results_of(done)
         assert results.arms["oracle"].effect.found.value > results.arms["misleading"].effect.found.value
         assert results.arms["oracle"].ece.reason == "These raters do not say how sure they are of a mark."
-        page = write_page(done, results).read_text()
+        page = write_page(done, results).page.read_text()
         assert "3 people" in page
         assert "never an effect on people" not in page
         assert {one.principal for one in opened.record.judgments()} == {"human"}

@@ -75,7 +75,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_faithfulness(tmp_path / "none.csv")
     (tmp_path / "a.jsonl").write_text("{\n")
-    with pytest.raises(DataError, match="line 1 is not JSON"):
+    with pytest.raises(DataError, match="line 1 is not valid JSON"):
         load_faithfulness(tmp_path / "a.jsonl")
     (tmp_path / "b.csv").write_text(HEAD + "\n")
     with pytest.raises(DataError, match="holds no rows"):

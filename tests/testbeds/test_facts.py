@@ -412,8 +412,8 @@ def test_judged_answers_become_statements(tmp_path: Path) -> None:
         ("a.csv", "statement,label\nx,maybe\n", "line 2: the label 'maybe'"),
         ("a.csv", "claim,label\nx,1\n", "neither statement and label"),
         ("a.csv", "statement,label\n", "holds no statements"),
-        ("a.jsonl", "{\n", "line 1 is not JSON"),
-        ("a.csv.gz", "not gzip", "cannot be read"),
+        ("a.jsonl", "{\n", "line 1 is not valid JSON"),
+        ("a.csv.gz", "not gzip", "not a whole gzip file"),
         ("a.csv", "Question,Best Answer,Incorrect Answers\nq,b,\n", "no incorrect answers"),
     ],
 )

@@ -347,7 +347,7 @@ def test_gsm8k_becomes_correct_solutions_in_steps(tmp_path: Path) -> None:
         (labeled(([("a", 7)], 0, None)), "step 1: a completion needs a text and a rating"),
         (labeled(([("a", 1)], 3, None)), "chosen completion is 3"),
         (labeled(([("a", 1)], 0, None), reason="give_up"), "holds no labeled solutions"),
-        ([1], "not a JSON object"),
+        ([1], "line 1 holds a list, not an object"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, row: Any, words: str) -> None:

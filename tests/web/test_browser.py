@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from accessible import assert_accessible
 from conftest import Office
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from kilter.feedback.tasks import Task, read_item
 from kilter.serving.running import running
@@ -393,6 +393,35 @@ def test_training_explains_before_it_goes_on(office: Office, open_page: Open) ->
     side = better.get_attribute("aria-label")
     expect(page.locator(".known")).to_have_text(f"Right answer: {side}. You said something else.")
     press(page, "Enter")
+    expect(page.locator(".turn .text")).to_have_text("prompt 0")
+
+
+def test_training_goes_on_though_what_was_asked_for_before_comes_late(office: Office, open_page: Open) -> None:
+    known = {"use": "training", "answers": {"better": 0}, "explanation": "The first is **better**."}
+    office.site.desk.add_items(
+        office.task, [read_item({"prompt": "learn", "responses": ["good", "bad"], **known}, "x")]
+    )
+    held: list[tuple[Route, APIResponse]] = []
+    page = open_page("/me")
+    page.route("**/next", lambda route: held.append((route, route.fetch())))
+    page.goto(page.url.replace("/me", "/tasks/helpful/judge"))
+
+    def release() -> None:
+        while not held:
+            page.wait_for_timeout(20)
+        route, response = held.pop()
+        route.fulfill(response=response)
+
+    release()
+    expect(page.locator("#stage")).to_have_text("Training")
+    while not held:
+        page.wait_for_timeout(20)  # more was asked for, and knows nothing of the answer that comes now
+    press(page, "1")
+    expect(page.locator(".known")).to_be_visible()
+    press(page, "Enter")
+    release()
+    expect(page.locator(".known")).to_have_count(0)
+    release()
     expect(page.locator(".turn .text")).to_have_text("prompt 0")
 
 

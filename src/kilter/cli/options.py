@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kilter.errors import SettingsError
-from kilter.settings import Settings, build, merge, nearest, parse_overrides
+from kilter.settings import Settings, build, merge, nearest, parse_overrides, parse_yaml
 
 S = TypeVar("S", bound=Settings)
 
@@ -106,10 +106,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         siblings = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         hint = nearest(path.name, siblings) if siblings else "there is no YAML file in that folder."
         raise SettingsError(f"There is no settings file {path}; {hint}")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = parse_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -145,19 +142,6 @@ def type_words(annotation: Any) -> str:
     if annotation is Path:
         return "path"
     return getattr(annotation, "__name__", str(annotation))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is set twice, which YAML would silently settle in favor of the later."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is set twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _fixed(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -68,16 +68,16 @@ def report(
 
 def _write(done: Conducted, workspace: Workspace) -> None:
     from kilter.oversight.page import WHO, opening, write_page
-    from kilter.oversight.recording import add_results
+    from kilter.oversight.recording import finish_run
     from kilter.oversight.results import evidence_of, results_of
 
     results = results_of(done)
-    page = write_page(done, results)
-    config = done.study.model_dump(mode="json")
-    add_results(workspace.record, done.study.name, config, done.study.seed, evidence_of(results))
+    written = write_page(done, results)
+    if done.run is not None:
+        finish_run(workspace.record, done.run, evidence_of(results), written.summary)
     _table(results)
-    typer.echo(opening(done.study, results, WHO[done.study.raters.kind]))
-    typer.echo(f"Report: {page}")
+    typer.echo(opening(results, WHO[done.study.raters.kind]))
+    typer.echo(f"Report: {written.page}")
 
 
 def _table(results: Results) -> None:

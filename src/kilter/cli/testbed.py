@@ -82,7 +82,7 @@ def generate(
     words: WordsOption = None,
 ) -> None:
     """Write cases to a JSONL file, each with its flaws, their passages and the truth behind it."""
-    from kilter.report.files import write_atomically
+    from kilter.files import write_atomically
 
     cases = catalog.generate(testbed, n, seed, split, difficulty=difficulty, flawed=flawed, words=words)
     write_atomically(out, catalog.as_jsonl(cases))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import json
 import os
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
+from kilter.files import csv_rows, json_lines, read_text
 from kilter.settings import nearest
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -78,29 +75,6 @@ def read_rows(path_or_name: str | Path, split: str | None = None) -> Rows:
     return rows
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content, unzipped where it ends in .gz; raises `DataError` when it cannot be read."""
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is not a whole gzip file ({error}); fetch or pack it again.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 file's text, without a byte order mark; raises `DataError` when it is no UTF-8."""
-    raw = read_bytes(path)
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line} is not UTF-8 text (byte {error.start}); convert the file to UTF-8."
-        ) from error
-
-
 def stem_and_kind(path: Path) -> tuple[str, str]:
     """The name without its ending, and the ending without .gz: ("train", ".jsonl") for train.jsonl.gz."""
     plain = Path(path.name.removesuffix(".gz"))
@@ -110,11 +84,11 @@ def stem_and_kind(path: Path) -> tuple[str, str]:
 def _read_file(path: Path) -> Rows:
     kind = stem_and_kind(path)[1]
     if kind == ".jsonl":
-        pairs, unit = list(_json_lines(path)), "line"
+        pairs, unit = list(json_lines(path)), "line"
     elif kind == ".json":
         pairs, unit = list(enumerate(_json_list(path), start=1)), "row"
     elif kind == ".csv":
-        pairs, unit = list(_csv_rows(path)), "line"
+        pairs, unit = list(csv_rows(path)), "line"
     elif kind == ".parquet":
         pairs, unit = list(enumerate(_parquet_rows(path), start=1)), "row"
     else:
@@ -123,20 +97,6 @@ def _read_file(path: Path) -> Rows:
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Rows(path.name, digest, [row for _, row in pairs], [number for number, _ in pairs], unit)
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    # not splitlines(): a dialogue may hold U+2028 and the like, which JSON does not escape
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number} is not valid JSON: {error}.") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number} holds a {type(row).__name__}, not an object {{...}}.")
-        yield number, row
 
 
 def _json_list(path: Path) -> list[dict[str, Any]]:
@@ -150,18 +110,6 @@ def _json_list(path: Path) -> list[dict[str, Any]]:
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise DataError(f'{path} must hold a list of objects, [{{...}}, ...], or {{"data": [...]}}.')
     return content
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    csv.field_size_limit(1 << 30)
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise DataError(f"{path}, line {reader.line_num} has another number of fields than the header.")
-            yield reader.line_num, dict(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} is not valid CSV: {error}.") from error
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kilter.feedback.readings import Readings, Skip, collect, text_column, wrong_columns
-from kilter.feedback.rows import Rows, read_rows, read_text, stem_and_kind
+from kilter.feedback.rows import Rows, read_rows, stem_and_kind
+from kilter.files import read_text
 
 _PLAIN = (".txt", ".md")
 

@@ -19,7 +19,7 @@ from kilter.oversight.people import Pages, ask_people, said_by_people
 from kilter.oversight.plan import Trial
 from kilter.oversight.program_critic import ProgramCritic
 from kilter.oversight.prompted import PromptedCritic, PromptedRater
-from kilter.oversight.recording import add_outcomes, add_shown
+from kilter.oversight.recording import add_outcomes, add_shown, start_run
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.oversight.study import (
     ModelCriticSettings,
@@ -50,6 +50,7 @@ class Conducted:
         shown: what each arm shows with each case.
         outcomes: one per trial that was done.
         power: computed before the start.
+        run: id of its run on the record; None where it is only looked at.
     """
 
     study: Study
@@ -58,6 +59,7 @@ class Conducted:
     shown: dict[Arm, list[Assistance]]
     outcomes: list[Outcome]
     power: float
+    run: str | None = None
 
 
 def conduct(
@@ -79,15 +81,16 @@ def conduct(
     trials = plan_of(study, len(cases))
     chance = require_power(study, cases, trials)
     kept = Kept(workspace.runs / study.name, study)
-    cases = kept.cases(cases)
+    cases = kept.keep_cases(cases)
     shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
     _require_help(shown)
     ids = add_shown(workspace.record, cases, shown)
+    run = kept.run(lambda: start_run(workspace.record, study.name, study.model_dump(mode="json"), study.seed, ids))
     if isinstance(study.raters, PeopleSettings):
         if pages is None:
             raise SettingsError("The raters of this study are people, and no pages were given for them to judge in.")
         said = ask_people(workspace.record, study, cases, shown, ids, pages, progress)
-        return Conducted(study, kept.folder, cases, shown, said, chance)
+        return Conducted(study, kept.folder, cases, shown, said, chance, run)
     judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)
     done = kept.outcomes(cases, shown)
     left = trials[len(done) :]
@@ -97,7 +100,7 @@ def conduct(
         kept.add_outcomes(some)
         done += some
         progress("trials", len(done), len(trials))
-    return Conducted(study, kept.folder, cases, shown, done, chance)
+    return Conducted(study, kept.folder, cases, shown, done, chance, run)
 
 
 def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, progress: Progress) -> list[Assistance]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError, StorageError
+from kilter.files import json_lines, read_text, write_atomically
 from kilter.oversight.assistance import Arm, Assistance, Claim
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
 from kilter.oversight.simulated_rater import Review
 from kilter.oversight.study import Study
-from kilter.report.files import write_atomically
 from kilter.settings import build
 from kilter.testbeds import Case, as_jsonl, read_cases
 
-STUDY, CASES, CRITIQUES, TRIALS = "study.json", "cases.jsonl", "critiques.jsonl", "trials.jsonl"
+STUDY, CASES, CRITIQUES, TRIALS, RUN = "study.json", "cases.jsonl", "critiques.jsonl", "trials.jsonl", "run.txt"
 
 
 class Kept:
@@ -37,7 +37,7 @@ class Kept:
         file = folder / STUDY
         if not file.is_file():
             write_atomically(file, definition)
-        elif json.loads(file.read_text("utf-8")) != json.loads(definition):
+        elif _definition(file) != json.loads(definition):
             raise DataError(
                 f"{folder} holds another study of the name '{study.name}', with other settings. What was judged under "
                 "one must not be mixed with the other: give this one a name of its own, or remove that folder."
@@ -49,19 +49,33 @@ class Kept:
         file = folder / STUDY
         if not file.is_file():
             raise DataError(f"There is no study in {folder}; 'kilter oversee run FILE.yaml' makes one.")
-        return cls(folder, build(Study, json.loads(file.read_text("utf-8")), str(file)))
+        return cls(folder, build(Study, _definition(file), str(file)))
 
     @property
     def study(self) -> Study:
         """As it was begun."""
         file = self.folder / STUDY
-        return build(Study, json.loads(file.read_text("utf-8")), str(file))
+        return build(Study, _definition(file), str(file))
 
-    def cases(self, make: Iterable[Case] = ()) -> list[Case]:
-        """The cases; those of `make` the first time."""
+    def run(self, start: Callable[[], str]) -> str:
+        """Id of the study's run on the record; what `start` gives, the first time."""
+        file = self.folder / RUN
+        if not file.is_file():
+            write_atomically(file, start())
+        return read_text(file)
+
+    def keep_cases(self, cases: Iterable[Case]) -> list[Case]:
+        """The cases as they were the first time; these, if this is it."""
         file = self.folder / CASES
         if not file.is_file():
-            write_atomically(file, as_jsonl(make))
+            write_atomically(file, as_jsonl(cases))
+        return read_cases(file)
+
+    def cases(self) -> list[Case]:
+        """The cases of the first time; raises `DataError` where it did not come to that."""
+        file = self.folder / CASES
+        if not file.is_file():
+            raise DataError(f"Nothing of the study in {self.folder} was judged yet; 'kilter oversee run' goes on.")
         return read_cases(file)
 
     def critiques(self) -> list[Assistance]:
@@ -81,6 +95,16 @@ class Kept:
         _append(self.folder / TRIALS, [_row(one) for one in new])
 
 
+def _definition(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(file))
+    except ValueError as error:
+        raise DataError(f"{file} is damaged ({error}). Remove its folder to begin the study anew.") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{file} holds no study. Remove its folder to begin the study anew.")
+    return found
+
+
 def _rows(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a file; a last one that a stop cut off was never counted and is dropped."""
     if not file.is_file():
@@ -88,7 +112,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     whole, _, cut = file.read_bytes().rpartition(b"\n")
     if cut:
         write_atomically(file, whole.decode("utf-8") + "\n" if whole else "")
-    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+    return [row for _, row in json_lines(file)]
 
 
 def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:

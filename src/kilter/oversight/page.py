@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kilter.files import write_atomically
 from kilter.oversight.assistance import Arm
 from kilter.oversight.conduct import Conducted
 from kilter.oversight.results import Results
 from kilter.oversight.skill_map import SKILLS, TRUSTS, Cell, skill_map
-from kilter.oversight.study import SimulatedRatersSettings, Study
+from kilter.oversight.study import SimulatedRatersSettings
 from kilter.record import environment
 from kilter.report import Headline
-from kilter.report.files import write_atomically
 from kilter.report.page import as_yaml, set_page
 from kilter.stats import Estimate
 
@@ -40,8 +40,16 @@ class Found:
     by_arm: tuple[tuple[Arm, Estimate | None], ...]
 
 
-def write_page(done: Conducted, results: Results) -> Path:
-    """Write `report.html` and `summary.json` into the study's folder; the page's path.
+@dataclass(frozen=True)
+class Written:
+    """What was written: the page's path, and what summary.json holds."""
+
+    page: Path
+    summary: dict[str, Any]
+
+
+def write_page(done: Conducted, results: Results) -> Written:
+    """Write `report.html` and `summary.json` into the study's folder.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -58,7 +66,7 @@ def write_page(done: Conducted, results: Results) -> Path:
     write_atomically(done.folder / "summary.json", json.dumps(summary, indent=1))
     page = done.folder / "report.html"
     write_atomically(page, render(done, results, maps))
-    return page
+    return Written(page, summary)
 
 
 def render(done: Conducted, results: Results, maps: Mapping[Arm, Sequence[Cell]]) -> str:
@@ -67,7 +75,7 @@ def render(done: Conducted, results: Results, maps: Mapping[Arm, Sequence[Cell]]
     return set_page(
         Path(__file__).parent / "study.html", f"Help: {study.name}",
         study=study, who=who, planned=len(done.outcomes), power=done.power, cases=done.cases, critic=results.critic,
-        opening=opening(study, results, who), headlines=headlines(results), arms=results.arms,
+        opening=opening(results, who), headlines=headlines(results), arms=results.arms,
         names=ARM_NAMES, texts=ARM_TEXTS, kinds=by_kind(results, "by_type"), severities=by_kind(results, "by_severity"),
         skills=SKILLS, trusts=TRUSTS, maps={arm: _table(cells) for arm, cells in maps.items()},
         judgments=2 * len(done.outcomes), settings=as_yaml(study.model_dump(mode="json")),
@@ -75,9 +83,10 @@ def render(done: Conducted, results: Results, maps: Mapping[Arm, Sequence[Cell]]
     )  # fmt: skip
 
 
-def opening(study: Study, results: Results, who: str) -> str:
+def opening(results: Results, who: str) -> str:
     """The result in a sentence or two, with the interval; what cannot be said is not."""
-    arm: Arm = "critiques" if "critiques" in study.arms else next(one for one in study.arms if one != "none")
+    helped = [arm for arm in results.arms if arm != "none"]
+    arm: Arm = "critiques" if "critiques" in helped else helped[0]
     one = results.arms[arm]
     ratio = one.effect.ratio.estimate if one.effect.ratio else None
     if ratio is None:

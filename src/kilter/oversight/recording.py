@@ -91,12 +91,15 @@ def _span(mark: Mark) -> dict[str, Any]:
     return {"response": 0, "start": mark.start, "end": mark.end, "type": mark.type, "confidence": mark.confidence}
 
 
-def add_results(
-    record: Record, name: str, config: Mapping[str, Any], seed: int, figures: Mapping[str, Estimate]
-) -> str:
-    """A run of the study with its figures as evidence; the run's id."""
-    run = record.start_run(f"oversight/{name}", dict(config), seed)
-    record.finish_run(run)
+def start_run(record: Record, name: str, config: Mapping[str, Any], seed: int, shown: Shown) -> str:
+    """The run of a study, before anything is judged; its id."""
+    return record.start_run(f"oversight/{name}", dict(config), seed, sorted(set(shown.responses)))
+
+
+def finish_run(record: Record, run: str, figures: Mapping[str, Estimate], summary: Mapping[str, Any]) -> None:
+    """The study's figures as evidence, and its summary as what came out; a run that is finished stays as it is."""
+    if record.run(run).status != "running":
+        return
     for metric, one in figures.items():
         record.add_evidence(metric, one.value, one.low, one.high, one.n, one.method, run)
-    return run
+    record.finish_run(run, [record.add_artifact("summary", dict(summary), producer=f"run/{run}")])

@@ -76,10 +76,10 @@ def results_of(done: Conducted) -> Results:
     """The figures of a study.
 
     Raises:
-        DataError: no trial of an arm was done.
+        DataError: no trial without help was done, so that there is nothing to compare with.
     """
     seed, worth = done.study.seed, effects(done.outcomes, seed=done.study.seed)
-    arms = {name: _arm(done.outcomes, name, worth[name], seed) for name in done.study.arms}
+    arms = {name: _arm(done.outcomes, name, worth[name], seed) for name in done.study.arms if name in worth}
     critiques = done.shown.get("critiques")
     return Results(arms, None if critiques is None else critic_alone(done.cases, critiques, seed))
 

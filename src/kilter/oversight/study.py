@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-import yaml
 from pydantic import Field, model_validator
 
 from kilter.errors import DataError, SettingsError
 from kilter.oversight.assistance import Arm
 from kilter.oversight.plan import Trial, latin_square
 from kilter.oversight.simulated_rater import RaterSettings
-from kilter.settings import Settings, build
+from kilter.settings import Settings, build, parse_yaml
 from kilter.stats import Design, power
 from kilter.testbeds import Case, generate, read_cases
 
@@ -122,10 +121,7 @@ def read_study(file: Path) -> Study:
     """
     if not file.is_file():
         raise SettingsError(f"There is no file {file}; write one, or see docs/oversight.md for an example.")
-    try:
-        tree = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    tree = parse_yaml(file)
     if not isinstance(tree, dict):
         raise SettingsError(f"{file} is no study: it needs cases, arms, a critic and raters.")
     study = build(Study, {"name": file.stem.replace("_", "-"), **tree}, file.name)

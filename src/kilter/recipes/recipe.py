@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kilter.errors import SettingsError
 from kilter.recipes.step import Kind, kinds
-from kilter.settings import Settings, build, merge, nearest, parse_overrides
+from kilter.settings import Settings, build, merge, nearest, parse_overrides, parse_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -49,10 +47,7 @@ def read_recipe(file: Path, overrides: Iterable[str] = ()) -> Recipe:
         there = sorted(path.name for path in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         hint = nearest(file.name, there) if there else "there is no recipe in that folder."
         raise SettingsError(f"There is no recipe {file}; {hint}")
-    try:
-        tree = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    tree = parse_yaml(file)
     if not isinstance(tree, dict) or not isinstance(tree.get("steps"), dict) or not tree["steps"]:
         raise SettingsError(f"{file} is no recipe: it needs a mapping 'steps' of step names to settings.")
     changes = parse_overrides(pairs)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import SettingsError
+from kilter.files import write_atomically
 from kilter.recipes.grid import Combination
-from kilter.report.files import write_atomically
 from kilter.settings import nearest
 
 USUAL = ("gold_win_rate", "proxy_win_rate", "reward_model_accuracy", "kl")

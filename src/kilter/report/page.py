@@ -10,9 +10,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from kilter.files import write_atomically
 from kilter.report import figures, numbers
 from kilter.report.content import ReportContent, Stage
-from kilter.report.files import write_atomically
 
 _HERE = Path(__file__).parent
 

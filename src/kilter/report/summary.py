@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from kilter.report.files import write_atomically
+from kilter.files import write_atomically
 from kilter.stats import Estimate
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError, SettingsError
+from kilter.files import json_lines
 from kilter.settings import nearest
 from kilter.testbeds.case import Case, Flaw
 
@@ -66,16 +67,14 @@ def read_cases(path: Path) -> list[Case]:
     """
     if not path.is_file():
         raise DataError(f"There is no file {path}; 'kilter testbed generate' writes one.")
-    lines = path.read_text("utf-8").splitlines()
-    cases = [_read(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    cases = [_case(row, f"{path}, line {number}") for number, row in json_lines(path)]
     if not cases:
         raise DataError(f"{path} holds no cases.")
     return cases
 
 
-def _read(line: str, where: str) -> Case:
+def _case(row: dict[str, Any], where: str) -> Case:
     try:
-        row = json.loads(line)
         flaws = tuple(Flaw(**{**one, "evidence": _pairs(one.get("evidence", ()))}) for one in row["flaws"])
         return Case(**{**row, "flaws": flaws, "units": _pairs(row["units"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

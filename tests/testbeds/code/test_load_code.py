@@ -120,7 +120,12 @@ def test_a_collection_that_is_not_what_it_says_is_refused(tmp_path: Path, change
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    for body, words in ((b"", "no rows"), (b"{", "line 1 is not JSON"), (b"[1]", "lacks task_id"), (b"\xff", "UTF-8")):
+    for body, words in (
+        (b"", "no rows"),
+        (b"{", "line 1 is not valid JSON"),
+        (b"[1]", "holds a list"),
+        (b"\xff", "UTF-8"),
+    ):
         path = tmp_path / "x.jsonl"
         path.write_bytes(body)
         with pytest.raises(DataError, match=words):

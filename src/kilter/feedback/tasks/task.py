@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from kilter.errors import DataError, SettingsError
-from kilter.feedback.rows import read_text
 from kilter.feedback.tasks.help import NO_HELP, Help
 from kilter.feedback.tasks.items import TaskItem
 from kilter.feedback.tasks.questions import Question
-from kilter.settings import Settings, build
+from kilter.files import read_text
+from kilter.settings import Settings, build, parse_yaml
 
 
 class Overlap(Settings):
@@ -117,10 +116,7 @@ def read_task(file: Path) -> Task:
     """
     if not file.is_file():
         raise SettingsError(f"There is no task file {file}; write one, or see docs/feedback.md for an example.")
-    try:
-        tree = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    tree = parse_yaml(file)
     if not isinstance(tree, dict):
         raise SettingsError(f"{file} is no task: it needs name, title and questions.")
     values: dict[str, Any] = {"name": file.stem, **tree}

@@ -7,8 +7,6 @@ its own tests is left out.
 from __future__ import annotations
 
 import ast
-import gzip
-import json
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
+from kilter.files import json_lines
 from kilter.sandbox import Limits, Program, run_many
 from kilter.testbeds.case import Case, Flaw, Severity
 from kilter.testbeds.code.bugs import said
@@ -287,23 +286,11 @@ def _joined(tests: Any) -> str:
 
 def _read(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
     """Every row of a JSONL file with its line."""
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Give a JSONL file in UTF-8, gzipped or not.") from error
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number} is not JSON ({error}). Give one object a line.") from error
-        missing = [name for name in needed if not isinstance(row, dict) or row.get(name) in (None, "", [])]
+    rows = list(json_lines(path))
+    for number, row in rows:
+        missing = [name for name in needed if row.get(name) in (None, "", [])]
         if missing:
             raise DataError(f"{path}, line {number} lacks {', '.join(missing)}; a row needs {', '.join(needed)}.")
-        rows.append((number, row))
     if not rows:
         raise DataError(f"{path} holds no rows. It should have one problem a line.")
     return rows

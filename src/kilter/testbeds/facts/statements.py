@@ -7,8 +7,6 @@ that ends in "True:" and a `completion` "yes" or "no". Each may be gzipped.
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
+from kilter.files import csv_rows, json_lines
 from kilter.testbeds.facts.questions import Question
-from kilter.testbeds.files import read_jsonl, read_text
 
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _JUDGED = re.compile(r"Q: (.*)\nA: (.*)\n(?:True|Helpful):\s*$", re.S)
@@ -49,15 +47,7 @@ def load_statements(path: Path | str, *, options: int = 4, seed: int = 0) -> lis
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if ".jsonl" in path.suffixes:
-        yield from read_jsonl(path)
-        return
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        for row in reader:
-            yield reader.line_num, dict(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}).") from error
+    return json_lines(path) if ".jsonl" in path.suffixes else csv_rows(path)
 
 
 def _question(where: str, kind: str, row: Mapping[str, Any], options: int, rng: random.Random) -> Question:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
+from kilter.files import json_lines
 from kilter.testbeds.case import Case, Flaw, Split
-from kilter.testbeds.files import read_jsonl
 
 _TASK = "Solve the problem step by step."
 _RATINGS = (-1, 0, 1, None)
@@ -34,7 +34,7 @@ def load_prm800k(path: Path | str, split: Split = "train") -> list[Case]:
     Raises `DataError` with the line for a row of another layout, and where nothing is left.
     """
     path = Path(path)
-    cases = [case for number, row in read_jsonl(path) if (case := _labeled(f"{path}, line {number}", row, split))]
+    cases = [case for number, row in json_lines(path) if (case := _labeled(f"{path}, line {number}", row, split))]
     if not cases:
         raise DataError(f"{path} holds no labeled solutions. It should have one a line, in PRM800K's layout.")
     return cases
@@ -50,7 +50,7 @@ def load_gsm8k(path: Path | str, split: Split = "train") -> list[Case]:
     Raises `DataError` with the line for a row of another layout, and for an empty file.
     """
     path = Path(path)
-    cases = [_solved(f"{path}, line {number}", row, split) for number, row in read_jsonl(path)]
+    cases = [_solved(f"{path}, line {number}", row, split) for number, row in json_lines(path)]
     if not cases:
         raise DataError(f"{path} holds no problems. It should have one a line, with question and answer.")
     return cases

@@ -6,8 +6,6 @@ with one row per annotated passage and worker, and the documents elsewhere, by t
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import defaultdict
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kilter.errors import DataError
+from kilter.files import csv_rows, json_lines
 from kilter.testbeds.case import Case, Flaw
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?]+[\"')]*(?=\s|$)|$)", re.S)
@@ -64,40 +63,10 @@ class _Row:
 
 def _read(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Every row of a CSV or JSONL file with its line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Give a CSV or JSONL file in UTF-8.") from error
-    rows = list(_read_jsonl(path, text) if path.suffix in (".jsonl", ".json") else _read_csv(path, text))
+    rows = list(json_lines(path) if path.suffix in (".jsonl", ".json") else csv_rows(path))
     if not rows:
         raise DataError(f"{path} holds no rows. It should have one annotated summary or passage a line.")
     return rows
-
-
-def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}, line {number} is not JSON ({error}). Give one object a line.") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number} is not a JSON object but {type(row).__name__}.")
-            yield number, row
-
-
-def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise DataError(
-                    f"{path}, line {reader.line_num} does not have as many fields as the first line, "
-                    f"{len(reader.fieldnames or [])}. A comma inside of a text needs quotes around the text."
-                )
-            yield reader.line_num, dict(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}).") from error
 
 
 def _documents(path: Path) -> dict[str, str]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import Field, model_validator
 
 from kilter.errors import SettingsError
 from kilter.feedback.accounts import Role
-from kilter.feedback.rows import read_text
-from kilter.settings import Settings, build
+from kilter.files import read_text
+from kilter.settings import Settings, build, parse_yaml
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -76,10 +75,7 @@ def read_oidc(file: Path) -> OIDCSettings:
     """
     if not file.is_file():
         raise SettingsError(f"There is no file {file} that describes a sign-in; docs/feedback.md has an example.")
-    try:
-        tree = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    tree = parse_yaml(file)
     if not isinstance(tree, dict):
         raise SettingsError(f"{file} describes no sign-in: it needs issuer, client_id and admit.")
     return build(OIDCSettings, tree, file.name)

@@ -26,8 +26,10 @@ class Judging {
   #form = null;
   #look = null; // the second look at the item on screen
   #awaited = null; // answered alone, and on its way: the second look at it comes next
+  #learning = null; // a training item answered: what there is to learn from it comes next
   #judged = 0;
-  #loading = false;
+  #loading = null; // the request for more items under way
+  #reloading = null; // and the one after it: what is under way was asked before the last answer
   #quietUntil = 0;
   #revising = null; // the item on screen before going back
 
@@ -50,14 +52,27 @@ class Judging {
     await this.outbox.open();
     for (const assignment of await this.outbox.waiting()) this.#done.add(assignment);
     await this.#load();
-    if (!this.#current) this.#next(); // unless what the outbox brought was faster
+    this.#filled(); // unless what the outbox brought was faster
   }
 
   // Items
 
-  async #load() {
-    if (this.#loading) return;
-    this.#loading = true;
+  #load() {
+    if (!this.#loading) return (this.#loading = this.#fetchItems().finally(() => (this.#loading = null)));
+    return (this.#reloading ??= this.#loading.then(() => {
+      this.#reloading = null;
+      return this.#load();
+    }));
+  }
+
+  /** Items are in hand, or there are none: show so, unless the rater is at something. */
+  #filled() {
+    if (this.#current || this.#awaited || this.#learning) return;
+    if (this.#items.length) this.#next();
+    else this.#showEmpty();
+  }
+
+  async #fetchItems() {
     try {
       const { status, body } = await this.server.post("/next", {});
       if (status === 401) return this.#showOutbox("signed-out", 0);
@@ -68,18 +83,17 @@ class Judging {
       this.#items.push(...body.items.filter((one) => !known.has(one.assignment) && !this.#done.has(one.assignment)));
     } catch {
       this.#showOutbox("offline", 0);
-      setTimeout(() => this.#load().then(() => this.#current ?? this.#next()), 3000);
-    } finally {
-      this.#loading = false;
+      setTimeout(() => this.#load().then(() => this.#filled()), 3000);
     }
   }
 
   #next() {
-    this.#revising = null;
+    this.#revising = this.#learning = null;
     const item = this.#items.shift() ?? null;
+    const more = this.#items.length < LOW ? this.#load() : null;
     if (item) this.#show(item);
     else this.#showEmpty();
-    if (this.#items.length < LOW) this.#load().then(() => this.#current ?? (this.#items.length && this.#next()));
+    more?.then(() => this.#filled());
   }
 
   async #show(item) {
@@ -196,6 +210,7 @@ class Judging {
     const kept = this.outbox.put({ assignment: item.assignment, key: body.key, path, body });
     if (item.training && answers) {
       this.#current = null;
+      this.#learning = item.assignment;
       await kept;
       return; // `#taken` shows the explanation
     }
@@ -227,10 +242,10 @@ class Judging {
 
   #refused(entry, message) {
     this.#notice(fill(words.refused_entry, { message }));
-    if (this.#awaited !== entry.assignment) return;
+    if (this.#awaited !== entry.assignment && this.#learning !== entry.assignment) return;
     this.#done.delete(entry.assignment); // it may be in hand still, as another browser has left it
-    this.#awaited = null;
-    this.#load().then(() => this.#current ?? this.#next());
+    this.#awaited = this.#learning = null;
+    this.#load().then(() => this.#filled());
   }
 
   #taken(entry, answer) {
@@ -241,7 +256,8 @@ class Judging {
       this.#judged += 1;
       if (!this.#current) this.#next();
     }
-    if (answer?.right && !this.#current && this.record) this.#explain(answer); // unless it was sent by an earlier page
+    if (this.#learning === entry.assignment) return answer?.right ? this.#explain(answer) : this.#next();
+    if (!this.#current) this.#load().then(() => this.#filled()); // it may have opened the next stage
   }
 
   #explain({ right, explanation, known }) {
