@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from kilter.cli.main import execute
+from kilter.testbeds import Case, Flaw, as_jsonl
 from kilter.training.loop import read_metrics
 
 LORA = ["--lora.rank", "2", "--lora.alpha", "4"]
@@ -60,6 +61,36 @@ def test_sft_writes_a_policy_that_loads(trained: Path) -> None:
     assert [row["step"] for row in rows] == list(range(len(rows)))
     result = json.loads((trained / "sft" / "result.json").read_text())
     assert result["heldout_loss_before"] != result["heldout_loss_after"]
+
+
+def copied(word: str, split: Literal["train", "test"]) -> Case:
+    """A word that should stand twice; the second time it does not."""
+    end = len(word) + 3
+    flaw = Flaw(len(word) + 1, end, "wrong", "major", "It is no copy.")
+    units = ((0, len(word)), (len(word) + 1, end))
+    return Case("made", word, split, 0.5, "Copy.", f"{word} {word}", f"{word} no", (flaw,), f"{word} {word}", units)
+
+
+def test_a_critic_learns_from_a_testbed_and_is_measured(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        cases = [copied(word, split) for word in WORDS]
+        (tmp_path / split).write_text(as_jsonl(cases))
+    files = [
+        "--data",
+        str(tmp_path / "train"),
+        "--heldout",
+        str(tmp_path / "test"),
+        "--output",
+        str(tmp_path / "critic"),
+    ]
+    said = execute(["train", "critic", "--model", base, *files, "batch_size=4", "notes=false", *LORA])
+    shown = capsys.readouterr()
+    assert said == 0, shown.err
+    figures = dict(line.split(": ", 1) for line in shown.out.splitlines())
+    assert {"named", "chance", "gain", "ranked", "heldout_loss_after", "Model"} <= set(figures)
+    assert figures["chance"].endswith("n = 8")
 
 
 def test_reward_writes_a_scalar_model_that_loads(trained: Path) -> None:

@@ -232,3 +232,15 @@ def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Prete
     nonsense = {"kind": "model", "model": pretend(Reader(answer="Well."))}
     with pytest.raises(ModelError, match="8 of 8 answers"):
         conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)
+
+
+def test_a_critic_of_passages_names_what_it_is_surest_of(
+    workspace: Workspace, cases_file: str, tiny_folder: Callable[..., Path]
+) -> None:
+    critic = {"kind": "passages", "model": str(tiny_folder()), "threshold": 0.0, "most": 2, "max_tokens": 4}
+    done = conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, no_model, quiet)
+    assert [len(one.claims) for one in done.shown["critiques"]] == [2] * 20
+    assert all(0 < claim.probability < 1 for one in done.shown["critiques"] for claim in one.claims)
+    assert {one.critic for one in done.shown["critiques"]} == {f"passages/{tiny_folder()}"}
+    with pytest.raises(ModelError, match="nowhere"):
+        conduct(simulated(cases_file, name="two", critic={**critic, "model": "nowhere"}), workspace, no_model, quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from made_cases import WIDTH, made_case
@@ -15,10 +16,13 @@ from kilter.oversight.critics.critique_cases import after_critique, critique_cas
 from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, truth_reward
 from kilter.oversight.critics.gdc import gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
+from kilter.oversight.critics.quality import critic_quality
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
+from kilter.training import SFTSettings, train_sft
 
 CASES = [made_case(number, wrong=(number % 4, number % 4 + 3), units=8) for number in range(6)]
+HELD_OUT = [made_case(1000 + number, wrong=(number % 8, (number + 5) % 8)) for number in range(24)]
 TYPES = ("even", "odd")
 
 
@@ -30,12 +34,13 @@ def test_every_passage_is_a_demonstration_of_one_reading(tiny_lm: Callable[..., 
         said = [lm.decode(one) for one in item.responses]
         assert len(said) == 8
         wrong = {unit for flaw in case.flaws for unit in case.units_of(flaw)}
-        assert {number for number, text in enumerate(said) if "wrong:" in text} == wrong
+        assert {number for number, text in enumerate(said) if "Wrong:" in text} == wrong
         assert item.learn is not None
-        for one, text, learn in zip(item.responses, said, item.learn, strict=True):
+        passages = [case.response[slice(*unit)] for unit in case.units]
+        for one, text, learn, passage in zip(item.responses, said, item.learn, passages, strict=True):
             learned = lm.decode([token for token, is_learned in zip(one, learn, strict=True) if is_learned])
-            assert text.startswith("Passage ")
-            assert "Passage" not in learned
+            assert text.startswith(f"{passage}\n")
+            assert learned.startswith(("Right.", "Wrong:"))
     flaw = CASES[0].flaws[0]
     assert f"{flaw.type}. {flaw.note}" in lm.decode(items[0].responses[0])
 
@@ -63,6 +68,23 @@ def test_the_gap_of_a_random_model_has_three_shares(tiny_lm: Callable[..., Langu
     assert found.dc.value == pytest.approx(found.critic.value - found.discriminator.value)
     with pytest.raises(DataError, match="there are none"):
         gdc_gap(tiny_lm(), [made_case(wrong=())])
+
+
+def test_a_trained_critic_beats_chance_on_cases_it_has_not_seen(
+    tiny_lm: Callable[..., LanguageModel], tmp_path: Path
+) -> None:
+    lm = tiny_lm()
+    before = critic_quality(PassageCritic(lm), HELD_OUT)
+    assert before.chance.value == pytest.approx(0.25)
+    assert before.gain.value == pytest.approx(before.named.value - 0.25)
+    cases = [made_case(number, wrong=(number % 8, (number + 3) % 8)) for number in range(64)]
+    settings = SFTSettings(lr=3e-3, epochs=6, batch_size=8, lora=None)
+    train_sft(lm, demonstrations(lm, cases, notes=False), settings, tmp_path)
+    after = critic_quality(PassageCritic(lm), HELD_OUT)
+    assert after.gain.low > 0.3
+    assert after.ranked.value > 0.9
+    with pytest.raises(DataError, match="there are none"):
+        critic_quality(PassageCritic(lm), [made_case(wrong=())])
 
 
 def lines(*units: int) -> str:

@@ -46,6 +46,16 @@ class SFTCommand(SFTSettings):
     output: Path = Field(Path("trained/sft"), description=_OUTPUT)
 
 
+class CriticCommand(SFTSettings):
+    """Train a critic that says of each passage of a response whether it is wrong, and why."""
+
+    model: str = Field("smollm2-135m", description=_MODEL)
+    data: Path = Field(description="Cases with planted flaws: a JSONL file of 'kilter testbed generate'.")
+    heldout: Path | None = Field(None, description="Cases to measure it on: what it names, against chance.")
+    notes: bool = Field(True, description="Learn the notes on what is wrong too, and not the verdicts alone.")
+    output: Path = Field(Path("trained/critic"), description=_OUTPUT)
+
+
 class RewardCommand(RewardSettings):
     """Train a reward model on comparisons."""
 
@@ -157,6 +167,25 @@ def sft(settings: SFTCommand) -> None:
     _run(lambda progress: train_sft(
         lm, items[aside:], _own(settings, SFTSettings), settings.output, heldout=items[:aside], progress=progress
     ), settings.output)  # fmt: skip
+
+
+def critic(settings: CriticCommand) -> None:
+    """Train a critic on cases with planted flaws."""
+    from kilter.models import load
+    from kilter.oversight.critics import PassageCritic, critic_quality, demonstrations
+    from kilter.testbeds import read_cases
+    from kilter.training import train_sft
+
+    cases = read_cases(settings.data)
+    aside = [] if settings.heldout is None else read_cases(settings.heldout)
+    lm = load(settings.model)
+    learn, measure = (demonstrations(lm, some, notes=settings.notes) for some in (cases, aside))
+    _run(lambda progress: train_sft(
+        lm, learn, _own(settings, SFTSettings), settings.output, heldout=measure, progress=progress
+    ), settings.output)  # fmt: skip
+    if aside:
+        for name, one in vars(critic_quality(PassageCritic(lm), aside)).items():
+            typer.echo(f"{name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], n = {one.n}")
 
 
 def reward(settings: RewardCommand) -> None:
@@ -323,6 +352,7 @@ def _run(train: Callable[[Any], dict[str, Any]], output: Path) -> None:
 
 
 app.command("sft")(command_from_settings(SFTCommand, sft))
+app.command("critic")(command_from_settings(CriticCommand, critic))
 app.command("reward")(command_from_settings(RewardCommand, reward))
 app.command("reward-ensemble")(command_from_settings(EnsembleCommand, ensemble))
 app.command("process-reward")(command_from_settings(ProcessRewardCommand, process_reward))

@@ -22,8 +22,10 @@ from kilter.oversight.prompted import PromptedCritic, PromptedRater
 from kilter.oversight.recording import add_outcomes, add_shown, start_run
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.oversight.study import (
+    Critic,
     ModelCriticSettings,
     ModelRatersSettings,
+    PassageCriticSettings,
     PeopleSettings,
     SimulatedRatersSettings,
     Study,
@@ -110,18 +112,30 @@ def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, prog
     done = kept.critiques()
     if len(done) == len(cases):
         return done
-    if isinstance(study.critic, ModelCriticSettings):
-        settings = study.critic
-        critic = PromptedCritic(ask(settings.model, settings.name, settings.max_tokens), flaw_types(cases))
-        while len(done) < len(cases):
-            some = critic.criticize_all(cases[len(done) : len(done) + CHUNK], study.seed)
-            kept.add_critiques(some)
-            done += some
-            progress("critiques", len(done), len(cases))
-        return done
-    program = ProgramCritic(study.critic.finds, study.critic.invents)
-    kept.add_critiques(new := [program.criticize(case, study.seed) for case in cases[len(done) :]])
-    return done + new
+    criticize_all = critic_of(study.critic, cases, ask)
+    while len(done) < len(cases):
+        some = criticize_all(cases[len(done) : len(done) + CHUNK], study.seed)
+        kept.add_critiques(some)
+        done += some
+        progress("critiques", len(done), len(cases))
+    return done
+
+
+def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Sequence[Case], int], list[Assistance]]:
+    """What criticizes some cases by a seed; raises `ModelError` where there is no such model."""
+    if isinstance(settings, ModelCriticSettings):
+        chat = ask(settings.model, settings.name, settings.max_tokens)
+        return PromptedCritic(chat, flaw_types(cases)).criticize_all
+    if isinstance(settings, PassageCriticSettings):
+        from kilter.models import load
+        from kilter.oversight.critics import PassageCritic
+
+        critic = PassageCritic(
+            load(settings.model), threshold=settings.threshold, most=settings.most, max_new_tokens=settings.max_tokens
+        )
+        return critic.criticize_all
+    program = ProgramCritic(settings.finds, settings.invents)
+    return lambda some, seed: [program.criticize(case, seed) for case in some]
 
 
 def flaw_types(cases: Sequence[Case]) -> list[str]:

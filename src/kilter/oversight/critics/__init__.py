@@ -8,11 +8,14 @@ from kilter.oversight.critics.critique_cases import after_critique, critique_cas
 from kilter.oversight.critics.critique_rewards import gain_reward, truth_reward
 from kilter.oversight.critics.gdc import GDC, gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations
+from kilter.oversight.critics.quality import CriticQuality, critic_quality
 
 __all__ = [
     "GDC",
+    "CriticQuality",
     "PassageCritic",
     "after_critique",
+    "critic_quality",
     "critique_case",
     "demonstrations",
     "gain_reward",

@@ -1,7 +1,8 @@
 """A critic that is a language model in this process: each passage of a response is asked about after one reading.
 
-The source and the numbered passages are the prompt; "Passage 3 is right." and "Passage 3 is wrong: ..." are responses
-that share it. So one reading of the story teaches, or judges, all its passages; the critic can say how sure it is of
+The source and the whole response are the prompt; each passage once more, with "Right." or "Wrong: ..." after it, is a
+response that shares it. So one reading of the story teaches, or judges, all its passages; a small model compares what
+it reads with the story word by word instead of having to find passage 3 again; the critic can say how sure it is of
 each; and how much it dares to say is one threshold (the trade of comprehensiveness against invented flaws that force
 sampling makes in CriticGPT, arXiv 2407.00215, section 3.3).
 """
@@ -16,7 +17,7 @@ from kilter.models import Item, LanguageModel, sample, score
 from kilter.oversight.assistance import Assistance, Claim
 from kilter.testbeds import Case
 
-RIGHT, WRONG = " right.", " wrong:"
+RIGHT, WRONG = "Right.", "Wrong:"
 
 
 class PassageCritic:
@@ -40,7 +41,7 @@ class PassageCritic:
 
     def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
         """P(wrong) of each passage of each case, against "right"."""
-        both = [_answers(self._lm, case, ("right", "wrong")) for case in cases]
+        both = [_answers(self._lm, case, (RIGHT, WRONG)) for case in cases]
         found = []
         for case, scores in zip(cases, score(self._lm, both), strict=True):
             sums = torch.stack([one.sum() for one in scores.logprobs]).view(len(case.units), 2)
@@ -51,7 +52,7 @@ class PassageCritic:
         """Claims about the passages at or above the threshold, with a reason each, the surest first."""
         named = [self._named(one) for one in self.probabilities(cases)]
         prompts = [
-            [*self._lm.encode_prompt(question(case)), *_opening(self._lm, unit, "wrong")]
+            [*self._lm.encode_prompt(question(case)), *_said(self._lm, case, unit, WRONG)[0]]
             for case, units in zip(cases, named, strict=True)
             for unit, _ in units
         ]
@@ -70,44 +71,46 @@ class PassageCritic:
 
 def question(case: Case) -> str:
     """What the critic reads before it is asked about passages."""
-    units = "\n".join(f"{number}. {case.response[start:end]}" for number, (start, end) in enumerate(case.units, 1))
-    return f"{case.source}\n\nAn answer about it, in numbered passages:\n{units}\n\nIs each passage right?"
+    return f"{case.source}\n\nAn answer about it:\n{case.response}\n\nIs each passage of the answer right?"
 
 
-def demonstrations(lm: LanguageModel, cases: Sequence[Case]) -> list[Item]:
-    """What `train_sft` learns the critic from: every passage of every case, with the reference note where it is wrong.
+def demonstrations(lm: LanguageModel, cases: Sequence[Case], *, notes: bool = True) -> list[Item]:
+    """What `train_sft` learns the critic from: every passage of every case, right or wrong.
 
-    Wrong passages are rare, so the verdict and the note of each are what it learns; the number is given.
+    Args:
+        notes: with the reference note on what is wrong. A note has many more tokens than a verdict, and takes that
+            much more of the loss.
     """
     items = []
     for case in cases:
-        notes = {unit: f"{flaw.type}. {flaw.note}" for flaw in case.flaws for unit in case.units_of(flaw)}
-        responses, learn = [], []
-        for unit in range(len(case.units)):
-            opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
-            verdict = f"{WRONG} {notes[unit]}" if unit in notes else RIGHT
-            rest = lm.encode_response(verdict)
-            responses.append([*opening, *rest])
-            learn.append([False] * len(opening) + [True] * len(rest))
-        items.append(Item(lm.encode_prompt(question(case)), responses, learn))
+        wrong = {unit: f" {flaw.type}. {flaw.note}" for flaw in case.flaws for unit in case.units_of(flaw)}
+        verdicts = [
+            (WRONG + wrong[unit] if notes else WRONG) if unit in wrong else RIGHT for unit in range(len(case.units))
+        ]
+        said = [_said(lm, case, unit, one, finished=notes) for unit, one in enumerate(verdicts)]
+        items.append(_item(lm, case, said))
     return items
 
 
 def _answers(lm: LanguageModel, case: Case, verdicts: Sequence[str]) -> Item:
-    """Every passage with each verdict, of which only the verdict counts."""
-    responses, learn = [], []
-    for unit in range(len(case.units)):
-        for verdict in verdicts:
-            opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
-            rest = lm.encode_response(RIGHT if verdict == "right" else WRONG, finished=False)
-            responses.append([*opening, *rest])
-            learn.append([False] * len(opening) + [True] * len(rest))
-    return Item(lm.encode_prompt(question(case)), responses, learn)
+    """Every passage with each verdict, one after the other."""
+    said = [_said(lm, case, unit, verdict) for unit in range(len(case.units)) for verdict in verdicts]
+    return _item(lm, case, said)
 
 
-def _opening(lm: LanguageModel, unit: int, verdict: str) -> list[int]:
-    opening = lm.encode_response(f"Passage {unit + 1} is", finished=False)
-    return [*opening, *lm.encode_response(RIGHT if verdict == "right" else WRONG, finished=False)]
+Said = tuple[list[int], list[bool]]
+
+
+def _said(lm: LanguageModel, case: Case, unit: int, verdict: str, finished: bool = False) -> Said:
+    """A passage and what is said of it as tokens, and which of them are learned: the passage is given."""
+    start, end = case.units[unit]
+    opening = lm.encode_response(f"{case.response[start:end]}\n", finished=False)
+    rest = lm.encode_response(verdict, finished=finished)
+    return [*opening, *rest], [False] * len(opening) + [True] * len(rest)
+
+
+def _item(lm: LanguageModel, case: Case, said: Sequence[Said]) -> Item:
+    return Item(lm.encode_prompt(question(case)), [tokens for tokens, _ in said], [learn for _, learn in said])
 
 
 def _claim(case: Case, unit: int, said: str, chance: float) -> Claim:
