@@ -181,6 +181,13 @@ class Reader:
         )
 
 
+class Mumbler(Reader):
+    """It cannot be understood about one case of twenty."""
+
+    def _read(self, text: str) -> str:
+        return "Well." if "x0005" in text else super()._read(text)
+
+
 def prompted(cases_file: str, address: str, **values: Any) -> Study:
     raters = {"kind": "model", "model": address, "count": 3}
     return simulated(cases_file, raters=raters, arms=["none", "oracle"], expected={"power": 0.1}, **values)
@@ -232,6 +239,16 @@ def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Prete
     nonsense = {"kind": "model", "model": pretend(Reader(answer="Well."))}
     with pytest.raises(ModelError, match="8 of 8 answers"):
         conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)
+
+
+def test_an_answer_that_cannot_be_read_is_silence_and_is_said(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    critic = {"kind": "model", "model": pretend(Mumbler())}
+    done = conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, asking, quiet)
+    assert [one.readable for one in done.shown["critiques"]] == [number != 5 for number in range(20)]
+    again = done_so_far(workspace, "one")
+    assert "1 of 20 answers of the critic could not be read" in write_page(again, results_of(again)).page.read_text()
 
 
 def test_a_critic_of_passages_says_how_sure_it_is(

@@ -23,11 +23,13 @@ class CriticAlone:
         found: share of the planted flaws that it names.
         false: right passages per item that it calls wrong.
         ece: expected calibration error of how sure it says it is.
+        unreadable: its answers that could not be read, and count as silence.
     """
 
     found: Finding
     false: Estimate
     ece: Finding
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Results:
         }  # fmt: skip
         critic = None if self.critic is None else {
             "found": self.critic.found.as_dict(), "false": self.critic.false.as_dict(),
-            "ece": self.critic.ece.as_dict()}  # fmt: skip
+            "ece": self.critic.ece.as_dict(), "unreadable": self.critic.unreadable}  # fmt: skip
         return {"arms": arms, "critic": critic}
 
 
@@ -99,6 +101,7 @@ def critic_alone(cases: Sequence[Case], critiques: Sequence[Assistance], seed: i
         Finding.of(lambda: rate([hit for hit, _ in hits], [number for _, number in hits])),
         bootstrap_mean([len(one.false) for one in found], list(range(len(found))), seed=seed),
         _claims_calibration(wrong, found, seed),
+        sum(not one.readable for one in critiques),
     )
 
 
