@@ -8,7 +8,9 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Header, Request, Response, Security
 from fastapi.security import APIKeyCookie
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kilter.errors import KilterError
 from kilter.feedback.accounts import Role, Session
@@ -48,16 +50,30 @@ class NotSignedIn(Refused):
 
 def guard(app: FastAPI, site: Site) -> None:
     """Limit how often and how much is asked, refuse what other sites send, and add the headers."""
+    app.add_middleware(_Guard, site=site)
 
-    @app.middleware("http")
-    async def check(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
-        refused = _refusal(request, site)
-        response = refused if refused is not None else await follow(request)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        static = request.url.path.startswith("/static/")  # asked after each time, so that an update is seen
-        response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
-        return response
+
+class _Guard:
+    # plain ASGI: the middleware that has requests and responses as objects takes longer than a submit
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        self._app, self._site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        static = scope["path"].startswith("/static/")  # asked after each time, so that an update is seen
+        added = {**HEADERS, "Cache-Control": "no-cache" if static else "no-store"}
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in added.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refused = _refusal(Request(scope), self._site)
+        await (self._app if refused is None else refused)(scope, receive, send_guarded)
 
 
 def _refusal(request: Request, site: Site) -> Response | None:
@@ -101,24 +117,31 @@ def session_of(request: Request, token: Annotated[str | None, Security(SESSION)]
 SignedIn = Annotated[Session, Depends(session_of)]
 
 
-def checked_session(session: SignedIn, x_csrf: Annotated[str, Header(max_length=64)] = "") -> Session:
+# What follows computes nothing worth a thread, so it is async: each plain function would wait for one.
+
+
+async def _at_site(request: Request) -> Site:
+    return site_of(request)
+
+
+async def checked_session(session: SignedIn, x_csrf: Annotated[str, Header(max_length=64)] = "") -> Session:
     """As `session_of`, for requests that change something: they must carry the session's word."""
     if not hmac.compare_digest(x_csrf.encode(), session.csrf.encode()):
         raise Refused(403, "This page is out of date; reload it. Nothing is lost.")
     return session
 
 
-def form_session(session: SignedIn, csrf: Annotated[str, Form(max_length=64)] = "") -> Session:
+async def form_session(session: SignedIn, csrf: Annotated[str, Form(max_length=64)] = "") -> Session:
     """As `checked_session`, for plain forms."""
     if not hmac.compare_digest(csrf.encode(), session.csrf.encode()):
         raise Refused(403, "This page is out of date; go back, reload it and try again.")
     return session
 
 
-def require(*roles: Role) -> Callable[[Session], Session]:
+def require(*roles: Role) -> Callable[[Session], Awaitable[Session]]:
     """A dependency that admits these roles alone."""
 
-    def admitted(session: SignedIn) -> Session:
+    async def admitted(session: SignedIn) -> Session:
         if not session.person.may(*roles):
             raise Refused(403, f"This is for the {' and the '.join(roles)} of this workspace.")
         return session
@@ -128,4 +151,4 @@ def require(*roles: Role) -> Callable[[Session], Session]:
 
 Changing = Annotated[Session, Depends(checked_session)]
 FormSession = Annotated[Session, Depends(form_session)]
-AtSite = Annotated[Site, Depends(site_of)]
+AtSite = Annotated[Site, Depends(_at_site)]
