@@ -38,6 +38,7 @@ def test_a_file_reads_back_as_the_study(tmp_path: Path, values: dict[str, object
 
 
 def test_a_file_says_what_differs_and_nothing_else() -> None:
+    assert as_file(study()).splitlines() == ["# kilter oversee run one.yaml", "name: one"]
     assert as_file(study(raters={"kind": "simulated", "count": 30})).splitlines() == [
         "# kilter oversee run one.yaml",
         "name: one",

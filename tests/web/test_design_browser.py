@@ -45,6 +45,7 @@ def test_a_study_is_designed_and_its_file_taken_along(
     few = chance(page)
     for arm in ("Placebo", "Misleading", "Oracle"):
         page.get_by_role("checkbox", name=arm).uncheck()
+    expect(page.get_by_role("button", name="Copy", exact=True)).to_be_visible()
     box(page, "How many").fill("60")
     state(page, "ready")
     assert chance(page) > few
@@ -128,7 +129,7 @@ def test_a_report_is_opened_from_the_list(office: Office, open_page: Open) -> No
     write_page(done, results_of(done))
     page = open_page("/", "auditor")
     page.get_by_role("link", name="Experiments on help").click()
-    expect(page.get_by_role("row", name="done")).to_contain_text("1,200 of 1,200")
+    expect(page.get_by_role("listitem")).to_contain_text("1,200 of 1,200")
     assert_accessible(page)
     page.get_by_role("link", name="Report of done").click()
     expect(page.get_by_role("heading", name="done")).to_be_visible()

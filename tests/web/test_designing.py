@@ -60,7 +60,7 @@ def test_the_power_is_the_one_that_the_command_computes(site: Site) -> None:
         else:
             with pytest.raises(SettingsError, match=rf"is {found.power:.0%}.* {found.enough} raters would do"):
                 require_power(study, cases, trials)
-            assert f"With {found.enough} raters it would do." in found.said
+            assert f"{found.enough} raters would do." in found.said
         assert f"{100 * (found.power or 0):.1f}".partition(".")[0] + " % chance" in found.said
         assert found.figures[0].value == f"{len(trials):,}"
 

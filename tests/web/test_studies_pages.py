@@ -32,8 +32,8 @@ def test_the_studies_of_the_workspace(office: Office) -> None:
     (begin(office, Study(name="odd")) / "study.json").write_text("[]")
     for role in ("owner", "researcher", "auditor"):
         page = office.client(role).get("/studies").text
-        assert "300 of 1,200" in page
-        assert "1,200 of 1,200" in page
+        assert "300 of 1,200 trials" in page
+        assert "1,200 of 1,200 trials" in page
         assert "20 simulated raters" in page
         assert "cannot be read" in page
         assert page.count('/report"') == 1

@@ -40,8 +40,11 @@ def as_file(study: Study) -> str:
     for part, kind in (("critic", study.critic.kind), ("raters", study.raters.kind)):
         if part in tree:
             tree[part] = {"kind": kind, **tree[part]}  # a default of its own class, but it says which class
-    head = f"# kilter oversee run {study.name}.yaml\n"
-    return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    nested = any(isinstance(one, dict | list) for one in tree.values())
+    text = yaml.safe_dump(
+        tree, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None if nested else False
+    )
+    return f"# kilter oversee run {study.name}.yaml\n{text}"
 
 
 def effort_of(study: Study, words: float) -> Effort:

@@ -53,10 +53,11 @@ class Chance:
 
 
 class Figure(BaseModel):
-    """A number with its name, in words."""
+    """A number with its name, in words, and what is to be known of it."""
 
     name: str
     value: str
+    note: str = ""
 
 
 class Designed(BaseModel):
@@ -187,7 +188,7 @@ def _told(study: Study, sample: Sample, chance: Chance) -> Designed:
         more = words["more_cases"] if chance.enough is None else words["more_raters"].format(count=chance.enough)
         said.append(words["small"].format(asked=f"{100 * expected.power:g}", more=more))
     if study.cases.n > SAMPLE:
-        said.append(words["sampled"].format(sample=SAMPLE, cases=study.cases.n))
+        said.append(words["sampled"].format(sample=SAMPLE, cases=f"{study.cases.n:,}"))
     return Designed(
         state="small" if is_small else "ready", said=" ".join(said), power=chance.power, enough=chance.enough,
         figures=_figures(effort_of(study, sample.words), study, timed=True), name=study.name, file=as_file(study),
@@ -202,7 +203,7 @@ def _figures(effort: Effort, study: Study, *, timed: bool) -> list[Figure]:
     if timed and effort.minutes is not None:
         total, own = (_duration(minutes) for minutes in (effort.minutes, effort.minutes / study.raters.count))
         rate = words["rate"].format(words=f"{WORDS_A_MINUTE:g}", minutes=f"{MINUTES_A_LOOK:g}")
-        shown.append(Figure(name=words["time"], value=words["about"].format(total=total, own=own, rate=rate)))
+        shown.append(Figure(name=words["time"], value=words["about"].format(total=total, own=own), note=rate))
     return shown
 
 

@@ -61,7 +61,7 @@ class Designer {
       if (input) said === undefined ? input.removeAttribute("aria-invalid") : input.setAttribute("aria-invalid", "true");
     }
     this.#say(design.state, design.said);
-    at("figures").replaceChildren(...design.figures.map((one) => make("div", {}, make("dt", {}, one.name), make("dd", {}, one.value))));
+    at("figures").replaceChildren(...design.figures.map((one) => make("div", {}, make("dt", {}, one.name), make("dd", {}, one.value, one.note ? make("span", { class: "note" }, one.note) : null))));
     this.#give(design.name, design.file);
   }
 
