@@ -105,6 +105,28 @@ def test_only_what_belongs_to_the_choice_is_asked_and_sent(office: Office, open_
     expect(page.locator("#file")).not_to_contain_text("critic:")
 
 
+def test_by_keys_on_a_small_screen_nothing_covers_the_field_in_hand(
+    office: Office, open_page: Open  # noqa: F811
+) -> None:  # fmt: skip
+    page = open_page("/studies/new", "owner", viewport={"width": 360, "height": 740})
+    page.get_by_label("Testbed").select_option("reasoning")
+    expect(page.locator("#given")).to_be_visible()
+    box(page, "Name", exact=True).focus()
+    seen = []
+    while "download" not in seen:
+        press(page, "Tab")
+        seen.append(page.evaluate("document.activeElement.id || document.activeElement.value"))
+        room = page.evaluate(
+            """() => {
+              const field = document.activeElement.getBoundingClientRect();
+              const verdict = document.getElementById("said").getBoundingClientRect();
+              return Math.max(verdict.top - field.bottom, field.top - verdict.bottom);
+            }"""
+        )
+        assert room >= 0, f"the verdict covers {seen[-1]}"
+    assert {"oracle", "critic-finds-", "raters-count-simulated", "expected-power-", "file", "copy"} <= set(seen)
+
+
 def test_a_lost_connection_is_told_and_made_up_for(office: Office, open_page: Open) -> None:  # noqa: F811
     page = open_page("/studies/new", "owner")
     page.get_by_label("Testbed").select_option("reasoning")
