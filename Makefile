@@ -59,7 +59,8 @@ bench-people: $(INSTALLED_DEV) $(POTATO_VENV)/installed
 	$(BIN)/python bench/judging.py --potato $(POTATO_VENV)/bin/potato
 
 bench-help: $(INSTALLED_DEV)
-	$(BIN)/python bench/oversight.py
+	$(BIN)/python bench/oversight.py --testbeds stories code
+	$(BIN)/python bench/critics.py
 
 docs: $(INSTALLED_DEV)
 	$(BIN)/python docs/make_reference.py

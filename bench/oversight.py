@@ -1,8 +1,9 @@
 """What help is worth to simulated raters, and whether the statistics can be trusted: into results/oversight.json.
 
-`python bench/oversight.py [--rows curve arms null planted speed] [--testbeds stories]`
+`python bench/oversight.py [--rows curve arms null planted speed rrm] [--testbeds stories]`
 
-Everything here is simulated and says so: raters, and critics of known quality. What is measured is the instrument.
+The raters are simulated and every row says so; critics are programs of known quality here, and models that are
+trained here in bench/critics.py.
 """
 
 from __future__ import annotations

@@ -71,8 +71,9 @@ def copied(word: str, split: Literal["train", "test"]) -> Case:
     return Case("made", word, split, 0.5, "Copy.", f"{word} {word}", f"{word} no", (flaw,), f"{word} {word}", units)
 
 
+@pytest.mark.parametrize("kind", ["surprise", "passages"])
 def test_a_critic_learns_from_a_testbed_and_is_measured(
-    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for split in ("train", "test"):
         cases = [copied(word, split) for word in WORDS]
@@ -85,7 +86,7 @@ def test_a_critic_learns_from_a_testbed_and_is_measured(
         "--output",
         str(tmp_path / "critic"),
     ]
-    said = execute(["train", "critic", "--model", base, *files, "batch_size=4", "notes=false", *LORA])
+    said = execute(["train", "critic", "--model", base, *files, "batch_size=4", f"kind={kind}", *LORA])
     shown = capsys.readouterr()
     assert said == 0, shown.err
     figures = dict(line.split(": ", 1) for line in shown.out.splitlines())

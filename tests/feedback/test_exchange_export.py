@@ -98,6 +98,7 @@ def test_every_row_says_where_it_comes_from(desk: Desk, compared: Task, tmp_path
     assert row["kilter_principals"] == ["human"] * 3
     assert row["kilter_active_ms"] == [700] * 3
     assert row["kilter_sides_shown"] == [[0, 1]] * 3
+    assert row["kilter_arms"] == [None] * 3
     assert (row["kilter_task"], row["kilter_question"], row["kilter_n"]) == ("t", "q", 3)
     assert row["kilter_asked"] == "Which response is better?"
     assert json.loads(row["kilter_meta"]) == {"n": 1}

@@ -22,6 +22,8 @@ from people import STARTED, make_items, make_task, rater
 from pydantic import ValidationError
 
 from kilter.errors import DataError, RecordError
+from kilter.feedback.exchange import export
+from kilter.feedback.rows import read_rows
 from kilter.feedback.tasks import HelpClaim, Task, TaskItem, read_item
 from kilter.feedback.work import Assignment, Desk, Outcome, Rater, Submission
 from kilter.record import Judgment, Workspace
@@ -128,6 +130,19 @@ def test_arms_go_round_with_items_and_raters_and_the_trials_say_all(desk: Desk, 
     for one in told[:12]:
         assert desk.record.find(one["aided"]["flaws"]).supersedes == one["alone"]["flaws"]  # type: ignore[attr-defined]
         assert all(desk.record.artifact(key).kind == "claim" for key in one["claims"])
+
+
+def test_exported_judgments_say_in_which_arm_they_were_given(desk: Desk, tmp_path: Path) -> None:
+    task = opened_study(desk, 3)
+    for number in range(3):
+        for one in desk.next(task, rater(number), 3):
+            say(desk, task, rater(number), one, [])
+            say(desk, task, rater(number), one, [mark("green")], {})
+    export(desk, "study", tmp_path / "out.jsonl", "raw")
+    arms = {trial.aided["flaws"].id: trial.arm for trial in desk.trials("study") if trial.aided}
+    rows = read_rows(tmp_path / "out.jsonl").rows
+    assert {row["kilter_judgments"][0]: row["kilter_arms"][0] for row in rows} == arms
+    assert set(arms.values()) == set(ARMS)
 
 
 KILLED = """

@@ -18,7 +18,7 @@ from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
 from kilter.oversight.kept import TRIALS, Kept
 from kilter.oversight.page import write_page
-from kilter.oversight.results import evidence_of, results_of
+from kilter.oversight.results import critic_alone, evidence_of, results_of
 from kilter.oversight.study import Study
 from kilter.record import Workspace
 from kilter.settings import build
@@ -181,6 +181,13 @@ class Reader:
         )
 
 
+class Mumbler(Reader):
+    """It cannot be understood about one case of twenty."""
+
+    def _read(self, text: str) -> str:
+        return "Well." if "x0005" in text else super()._read(text)
+
+
 def prompted(cases_file: str, address: str, **values: Any) -> Study:
     raters = {"kind": "model", "model": address, "count": 3}
     return simulated(cases_file, raters=raters, arms=["none", "oracle"], expected={"power": 0.1}, **values)
@@ -234,13 +241,29 @@ def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Prete
         conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)
 
 
-def test_a_critic_of_passages_names_what_it_is_surest_of(
+def test_an_answer_that_cannot_be_read_is_silence_and_is_said(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    critic = {"kind": "model", "model": pretend(Mumbler())}
+    done = conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, asking, quiet)
+    assert [one.readable for one in done.shown["critiques"]] == [number != 5 for number in range(20)]
+    again = done_so_far(workspace, "one")
+    assert "1 of 20 answers of the critic could not be read" in write_page(again, results_of(again)).page.read_text()
+
+
+def test_a_critic_of_passages_says_how_sure_it_is(
     workspace: Workspace, cases_file: str, tiny_folder: Callable[..., Path]
 ) -> None:
-    critic = {"kind": "passages", "model": str(tiny_folder()), "threshold": 0.0, "most": 2, "max_tokens": 4}
+    critic = {"kind": "passages", "model": str(tiny_folder()), "threshold": 0.0, "most": 8, "max_tokens": 4}
     done = conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, no_model, quiet)
-    assert [len(one.claims) for one in done.shown["critiques"]] == [2] * 20
+    assert [len(one.claims) for one in done.shown["critiques"]] == [8] * 20
     assert all(0 < claim.probability < 1 for one in done.shown["critiques"] for claim in one.claims)
     assert {one.critic for one in done.shown["critiques"]} == {f"passages/{tiny_folder()}"}
+    alone = critic_alone(done.cases, done.shown["critiques"])
+    assert alone.ece.estimate is not None, alone.ece.reason
+    assert 0 <= alone.ece.estimate.value <= 1
+    unsure = [replace(one, claims=tuple(replace(claim, probability=None) for claim in one.claims))
+              for one in done.shown["critiques"]]  # fmt: skip
+    assert "does not say how sure" in critic_alone(done.cases, unsure).ece.reason
     with pytest.raises(ModelError, match="nowhere"):
         conduct(simulated(cases_file, name="two", critic={**critic, "model": "nowhere"}), workspace, no_model, quiet)

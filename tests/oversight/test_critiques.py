@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_cases import WIDTH, made_case
 
-from kilter.errors import DataError
+from kilter.errors import DataError, ModelError
 from kilter.models import LanguageModel
 from kilter.oversight import ProgramCritic, oracle
 from kilter.oversight.assistance import NOTHING, Assistance, misleading
@@ -17,6 +17,8 @@ from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, t
 from kilter.oversight.critics.gdc import gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
 from kilter.oversight.critics.quality import critic_quality
+from kilter.oversight.critics.surprise_critic import Curve, SurpriseCritic, fit_curve
+from kilter.oversight.critics.training import train_surprise_critic
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.training import SFTSettings, train_sft
@@ -85,6 +87,48 @@ def test_a_trained_critic_beats_chance_on_cases_it_has_not_seen(
     assert after.ranked.value > 0.9
     with pytest.raises(DataError, match="there are none"):
         critic_quality(PassageCritic(lm), [made_case(wrong=())])
+
+
+def test_a_critic_that_learned_what_is_right_is_surprised_by_what_is_wrong(
+    tiny_lm: Callable[..., LanguageModel], tmp_path: Path
+) -> None:
+    lm = tiny_lm()
+    cases = [made_case(number, wrong=(number % 8, (number + 3) % 8)) for number in range(80)]
+    settings = SFTSettings(lr=3e-3, epochs=6, batch_size=8, lora=None)
+    critic, result = train_surprise_critic(lm, cases, settings, tmp_path, heldout=HELD_OUT)
+    assert result["heldout_loss_after"] < result["heldout_loss_before"]
+    assert result["slope"] > 0
+    quality = critic_quality(critic, HELD_OUT)
+    assert quality.gain.low > 0.3
+    assert quality.ranked.value > 0.9
+    critic.threshold = 0.0
+    for case, one in zip(HELD_OUT, critic.criticize_all(HELD_OUT), strict=True):
+        assert len(one.claims) == 3
+        assert all(claim.applies_to(case.response) for claim in one.claims)
+        quoted = one.claims[0].text.split("'")[1]
+        assert quoted in case.response
+    again = SurpriseCritic.open(tmp_path / "model")
+    # it is read in the processor's own precision, and was trained in float32
+    assert critic_quality(again, HELD_OUT).ranked.value == pytest.approx(quality.ranked.value, abs=0.05)
+
+
+def test_a_critic_of_surprise_needs_a_curve_and_both_kinds_of_passages(
+    tiny_lm: Callable[..., LanguageModel], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="holds no critic"):
+        SurpriseCritic.open(tmp_path)
+    (tmp_path / "critic.json").write_text('{"slope": 1}')
+    with pytest.raises(ModelError, match="damaged"):
+        SurpriseCritic.open(tmp_path)
+    with pytest.raises(DataError, match="one kind is missing"):
+        fit_curve(tiny_lm(), [made_case(wrong=())])
+    with pytest.raises(DataError, match="there are 3"):
+        train_surprise_critic(tiny_lm(), CASES[:3], SFTSettings(), tmp_path)
+
+
+def test_the_curve_is_that_of_most_likelihood() -> None:
+    assert Curve(2.0, -3.0)(1.5) == pytest.approx(0.5)
+    assert Curve(2.0, -3.0)(2.0) == pytest.approx(1 / (1 + 2.718281828**-1))
 
 
 def lines(*units: int) -> str:

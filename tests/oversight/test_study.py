@@ -12,6 +12,7 @@ from kilter.settings import build
 from kilter.testbeds import as_jsonl
 
 CASES = [made_case(number) for number in range(20)]
+RECIPES = Path(__file__).parents[2] / "recipes" / "oversight"
 
 
 def study(**values: object) -> Study:
@@ -25,6 +26,13 @@ def test_a_file_says_it_all_and_is_named_after_itself(tmp_path: Path) -> None:
     read = read_study(file)
     assert (read.name, read.arms, read.raters.kind, read.raters.count) == ("my-study", ("none", "oracle"), "people", 3)
     assert cases_of(read.cases) == CASES[:12]
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_recipes_can_be_run_and_are_large_enough(file: Path) -> None:
+    one = read_study(file)
+    cases = cases_of(one.cases)
+    assert require_power(one, cases, plan_of(one, len(cases))) >= 0.8
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from pydantic import Field, model_validator
@@ -35,6 +35,10 @@ _REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAM
 _EARNED = f"{_REWARD[:-1]}, or of a class with reset and step, an environment of several turns."
 _ORDERS = f"{_REWARD[:-1]}; or ADDRESS#MODEL of a chat model that compares."
 _JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see monitor."
+_CRITICS = (
+    "surprise: learns right responses, and suspects what it did not expect; passages: learns to say of each passage "
+    "whether it is wrong, and why, which takes more cases."
+)
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
 
@@ -47,13 +51,22 @@ class SFTCommand(SFTSettings):
 
 
 class CriticCommand(SFTSettings):
-    """Train a critic that says of each passage of a response whether it is wrong, and why."""
+    """Train a critic that says of each passage of a response how likely it is wrong."""
 
     model: str = Field("smollm2-135m", description=_MODEL)
     data: Path = Field(description="Cases with planted flaws: a JSONL file of 'kilter testbed generate'.")
     heldout: Path | None = Field(None, description="Cases to measure it on: what it names, against chance.")
-    notes: bool = Field(True, description="Learn the notes on what is wrong too, and not the verdicts alone.")
+    kind: Literal["surprise", "passages"] = Field("surprise", description=_CRITICS)
+    notes: bool = Field(True, description="Of kind passages: learn the notes on what is wrong, not verdicts alone.")
     output: Path = Field(Path("trained/critic"), description=_OUTPUT)
+
+    @model_validator(mode="after")
+    def _notes_are_of_passages(self) -> CriticCommand:
+        if not self.notes and self.kind == "surprise":
+            raise ValueError(
+                "notes has no effect unless kind is passages: a critic of kind surprise learns no verdicts"
+            )
+        return self
 
 
 class RewardCommand(RewardSettings):
@@ -172,19 +185,27 @@ def sft(settings: SFTCommand) -> None:
 def critic(settings: CriticCommand) -> None:
     """Train a critic on cases with planted flaws."""
     from kilter.models import load
-    from kilter.oversight.critics import PassageCritic, critic_quality, demonstrations
+    from kilter.oversight.critics import critic_quality, train_passage_critic, train_surprise_critic
     from kilter.testbeds import read_cases
-    from kilter.training import train_sft
 
     cases = read_cases(settings.data)
     aside = [] if settings.heldout is None else read_cases(settings.heldout)
-    lm = load(settings.model)
-    learn, measure = (demonstrations(lm, some, notes=settings.notes) for some in (cases, aside))
-    _run(lambda progress: train_sft(
-        lm, learn, _own(settings, SFTSettings), settings.output, heldout=measure, progress=progress
-    ), settings.output)  # fmt: skip
+    lm, own = load(settings.model), _own(settings, SFTSettings)
+    trained: list[Any] = []
+
+    def train(progress: Any) -> dict[str, Any]:
+        given = (lm, cases, own, settings.output)
+        done: tuple[Any, dict[str, Any]]
+        if settings.kind == "surprise":
+            done = train_surprise_critic(*given, heldout=aside, progress=progress)
+        else:
+            done = train_passage_critic(*given, heldout=aside, notes=settings.notes, progress=progress)
+        trained.append(done[0])
+        return done[1]
+
+    _run(train, settings.output)
     if aside:
-        for name, one in vars(critic_quality(PassageCritic(lm), aside)).items():
+        for name, one in vars(critic_quality(trained[0], aside)).items():
             typer.echo(f"{name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], n = {one.n}")
 
 

@@ -42,11 +42,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Assistance:
-    """Claims of one critic about one case, in the order in which they are shown; none where there is no help."""
+    """Claims of one critic about one case, in the order in which they are shown; none where there is no help.
+
+    Attributes:
+        readable: False where the critic answered what nobody can read, which counts as silence.
+    """
 
     arm: Arm
     critic: str
     claims: tuple[Claim, ...] = ()
+    readable: bool = True
 
 
 NOTHING = Assistance("none", "")

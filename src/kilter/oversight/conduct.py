@@ -29,6 +29,7 @@ from kilter.oversight.study import (
     PeopleSettings,
     SimulatedRatersSettings,
     Study,
+    SurpriseCriticSettings,
     cases_of,
     chance_to_show,
     plan_of,
@@ -134,6 +135,10 @@ def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Se
             load(settings.model), threshold=settings.threshold, most=settings.most, max_new_tokens=settings.max_tokens
         )
         return critic.criticize_all
+    if isinstance(settings, SurpriseCriticSettings):
+        from kilter.oversight.critics import SurpriseCritic
+
+        return SurpriseCritic.open(settings.model, threshold=settings.threshold, most=settings.most).criticize_all
     program = ProgramCritic(settings.finds, settings.invents)
     return lambda some, seed: [program.criticize(case, seed) for case in some]
 

@@ -134,7 +134,7 @@ def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _assistance(row: dict[str, Any]) -> Assistance:
-    return Assistance(row["arm"], row["critic"], tuple(Claim(**one) for one in row["claims"]))
+    return Assistance(row["arm"], row["critic"], tuple(Claim(**one) for one in row["claims"]), row["readable"])
 
 
 def _row(one: Outcome) -> dict[str, Any]:

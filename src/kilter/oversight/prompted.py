@@ -34,16 +34,14 @@ class PromptedCritic:
 
     Attributes:
         name: "prompted/" and the model, as on the record.
-        unreadable: share of the last batch's answers that said neither a problem nor "none".
     """
 
     def __init__(self, chat: ChatModel, types: Sequence[str], max_unreadable: float = 0.2) -> None:
         self._chat, self._types, self._max_unreadable = chat, tuple(types), max_unreadable
         self.name = f"prompted/{chat.model}"
-        self.unreadable = 0.0
 
     def criticize_all(self, cases: Sequence[Case], seed: int) -> list[Assistance]:
-        """Claims about each case; an answer that cannot be read gives none.
+        """Claims about each case; an answer that cannot be read gives none, and says so.
 
         Raises:
             ModelError: more answers than `max_unreadable` cannot be read.
@@ -51,9 +49,9 @@ class PromptedCritic:
         """
         answers = self._chat.ask_all(lambda case: self._chat.answer(question(case, self._types), seed), cases)
         found = [read_problems(text, case, self._types) for text, case in zip(answers, cases, strict=True)]
-        self.unreadable = require_readable(self.name, answers, found, self._max_unreadable)
+        require_readable(self.name, answers, found, self._max_unreadable)
         return [
-            Assistance("critiques", self.name, tuple(_claim(case, one) for one in problems or ()))
+            Assistance("critiques", self.name, tuple(_claim(case, one) for one in problems or ()), problems is not None)
             for case, problems in zip(cases, found, strict=True)
         ]
 
@@ -128,8 +126,8 @@ def read_problems(answer: str, case: Case, types: Sequence[str]) -> list[Problem
     return [] if any(_CLEAN.match(line) for line in lines) else None
 
 
-def require_readable(name: str, answers: Sequence[str], read: Sequence[object], most: float) -> float:
-    """The share of answers that could not be read; raises `ModelError` where it is more than `most`."""
+def require_readable(name: str, answers: Sequence[str], read: Sequence[object], most: float) -> None:
+    """Raises `ModelError` where a larger share than `most` of the answers could not be read."""
     odd = [text for text, one in zip(answers, read, strict=True) if one is None]
     share = len(odd) / len(answers) if answers else 0.0
     if share > most:
@@ -138,7 +136,6 @@ def require_readable(name: str, answers: Sequence[str], read: Sequence[object], 
             "An answer is lines like '2 | wrong_fact | the reason', or the word none; choose a more capable model, or "
             "let it write more."
         )
-    return share
 
 
 def _claim(case: Case, problem: Problem) -> Claim:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kilter.oversight.assistance import Arm, Assistance
+from kilter.oversight.assistance import Arm, Assistance, Claim
 from kilter.oversight.conduct import Conducted
 from kilter.oversight.effects import ArmEffect, Reliance, effects, found_by, reliance
 from kilter.oversight.experiment import Outcome
-from kilter.oversight.findings import Mark, compare
+from kilter.oversight.findings import Findings, Mark, compare
 from kilter.stats import Estimate, Finding, bootstrap_mean, calibration, rate
 from kilter.testbeds import Case
 
@@ -22,10 +22,14 @@ class CriticAlone:
     Attributes:
         found: share of the planted flaws that it names.
         false: right passages per item that it calls wrong.
+        ece: expected calibration error of how sure it says it is.
+        unreadable: its answers that could not be read, and count as silence.
     """
 
     found: Finding
     false: Estimate
+    ece: Finding
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Results:
             for name, one in self.arms.items()
         }  # fmt: skip
         critic = None if self.critic is None else {
-            "found": self.critic.found.as_dict(), "false": self.critic.false.as_dict()}  # fmt: skip
+            "found": self.critic.found.as_dict(), "false": self.critic.false.as_dict(),
+            "ece": self.critic.ece.as_dict(), "unreadable": self.critic.unreadable}  # fmt: skip
         return {"arms": arms, "critic": critic}
 
 
@@ -86,14 +91,31 @@ def results_of(done: Conducted) -> Results:
 
 def critic_alone(cases: Sequence[Case], critiques: Sequence[Assistance], seed: int = 0) -> CriticAlone:
     """What the critic finds and invents when nobody looks its claims over."""
-    marks = [[Mark(claim.start, claim.end, claim.type) for claim in one.claims if claim.verdict == "wrong"]
-             for one in critiques]  # fmt: skip
-    found = [compare(case, each) for case, each in zip(cases, marks, strict=True)]
+    wrong = [[claim for claim in one.claims if claim.verdict == "wrong"] for one in critiques]
+    found = [
+        compare(case, [Mark(claim.start, claim.end, claim.type) for claim in each])
+        for case, each in zip(cases, wrong, strict=True)
+    ]
     hits = [(float(hit is not None), number) for number, one in enumerate(found) for hit in one.hits]
     return CriticAlone(
         Finding.of(lambda: rate([hit for hit, _ in hits], [number for _, number in hits])),
         bootstrap_mean([len(one.false) for one in found], list(range(len(found))), seed=seed),
+        _claims_calibration(wrong, found, seed),
+        sum(not one.readable for one in critiques),
     )
+
+
+def _claims_calibration(claims: Sequence[Sequence[Claim]], found: Sequence[Findings], seed: int) -> Finding:
+    sure = [
+        (claim.probability, int(place not in one.false), number)
+        for number, (each, one) in enumerate(zip(claims, found, strict=True))
+        for place, claim in enumerate(each)
+        if claim.probability is not None
+    ]
+    if not sure:
+        return Finding(None, "This critic does not say how sure it is.")
+    stated, true, items = zip(*sure, strict=True)
+    return Finding.of(lambda: calibration(stated, true, items, symmetric=False, seed=seed).ece)
 
 
 def _arm(outcomes: Sequence[Outcome], arm: Arm, effect: ArmEffect, seed: int) -> ArmResult:

@@ -49,13 +49,22 @@ class ModelCriticSettings(Settings):
 
 
 class PassageCriticSettings(Settings):
-    """A model on this machine that says of each passage how likely it is wrong; 'kilter train critic' trains one."""
+    """A model on this machine that is asked whether each passage is wrong; 'kilter train critic' trains one."""
 
     kind: Literal["passages"] = "passages"
     model: str = Field(description="Folder of the trained critic, or any model's name or folder.")
     threshold: float = Field(0.5, ge=0, le=1, description="Least probability of wrong at which a passage is named.")
     most: int = Field(3, ge=1, description="Passages of a case that are named at most, the surest first.")
     max_tokens: int = Field(60, ge=1, description="Longest reason.")
+
+
+class SurpriseCriticSettings(Settings):
+    """A model on this machine that suspects what it did not expect; 'kilter train critic' trains one."""
+
+    kind: Literal["surprise"] = "surprise"
+    model: str = Field(description="Folder of the trained critic.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Least probability of wrong at which a passage is named.")
+    most: int = Field(3, ge=1, description="Passages of a case that are named at most, the surest first.")
 
 
 class SimulatedRatersSettings(Settings):
@@ -85,7 +94,10 @@ class PeopleSettings(Settings):
     count: int = Field(10, ge=1, description="How many people take part.")
 
 
-Critic = Annotated[ProgramCriticSettings | ModelCriticSettings | PassageCriticSettings, Field(discriminator="kind")]
+Critic = Annotated[
+    ProgramCriticSettings | ModelCriticSettings | PassageCriticSettings | SurpriseCriticSettings,
+    Field(discriminator="kind"),
+]
 Raters = Annotated[SimulatedRatersSettings | ModelRatersSettings | PeopleSettings, Field(discriminator="kind")]
 
 

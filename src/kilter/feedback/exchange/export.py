@@ -190,7 +190,10 @@ def _recorded(
         parents=[definition],
     )  # fmt: skip
     size = record.size()
-    return Stamp(dataset, meta["task"], asked.name, asked.ask, record.root(size), size)
+    arms = {
+        one.id: trial.arm for trial in desk.trials(meta["task"]) for one in (trial.aided or trial.alone).values()
+    }  # fmt: skip
+    return Stamp(dataset, meta["task"], asked.name, asked.ask, record.root(size), size, arms)
 
 
 def _distinct(several: Iterable[Verdict]) -> list[Verdict]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -18,8 +19,8 @@ COLUMNS = {
     "kilter_principals": pa.list_(pa.string()), "kilter_n": pa.int64(), "kilter_share": pa.float64(),
     "kilter_posterior": pa.float64(), "kilter_aggregate": pa.string(), "kilter_started": pa.list_(pa.string()),
     "kilter_active_ms": pa.list_(pa.int64()), "kilter_sides_shown": pa.list_(pa.list_(pa.int64())),
-    "kilter_meta": pa.string(), "kilter_record_root": pa.string(), "kilter_record_size": pa.int64(),
-    "kilter_version": pa.string(),
+    "kilter_arms": pa.list_(pa.string()), "kilter_meta": pa.string(), "kilter_record_root": pa.string(),
+    "kilter_record_size": pa.int64(), "kilter_version": pa.string(),
 }  # fmt: skip
 """Name and type of each; lists hold one entry per judgment, in the same order."""
 
@@ -32,6 +33,7 @@ class Stamp:
         dataset: id of the export on the record, as a data set.
         task, question, asked: names, and the question as raters read it.
         root, size: of the record's log at export, for `kilter record verify --since SIZE:ROOT`.
+        arms: by judgment the arm of an experiment on help in which it was given; none of other judgments.
     """
 
     dataset: str
@@ -40,6 +42,7 @@ class Stamp:
     asked: str
     root: str
     size: int
+    arms: Mapping[str, str] = field(default_factory=dict)
 
 
 def provenance(verdict: Verdict, stamp: Stamp) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def provenance(verdict: Verdict, stamp: Stamp) -> dict[str, Any]:
         "kilter_aggregate": verdict.method, "kilter_started": [one.started for one in judgments],
         "kilter_active_ms": [one.active_ms for one in judgments],
         "kilter_sides_shown": [one.side_shown for one in judgments],
+        "kilter_arms": [stamp.arms.get(one.id) for one in verdict.results],
         "kilter_meta": json.dumps(dict(verdict.item.meta), ensure_ascii=False, sort_keys=True),
         "kilter_record_root": stamp.root, "kilter_record_size": stamp.size, "kilter_version": __version__,
     }  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, score
 from kilter.oversight.critics.passage_critic import PassageCritic
-from kilter.oversight.critics.quality import above, ranked_rightly
+from kilter.oversight.critics.quality import Suspects, above, ranked_rightly
 from kilter.stats import Estimate, paired_difference, rate
 from kilter.testbeds import Case
 
@@ -40,8 +40,11 @@ class GDC:
     dc: Estimate
 
 
-def gdc_gap(lm: LanguageModel, cases: Sequence[Case]) -> GDC:
+def gdc_gap(lm: LanguageModel, cases: Sequence[Case], critic: Suspects | None = None) -> GDC:
     """The three figures of a model on the cases that have flaws.
+
+    Args:
+        critic: how it discriminates and criticizes; a `PassageCritic` of the model if not given.
 
     Raises:
         DataError: no case has a flaw with a correct version.
@@ -49,7 +52,7 @@ def gdc_gap(lm: LanguageModel, cases: Sequence[Case]) -> GDC:
     pairs = [case for case in cases if case.flaws and case.correct]
     if not pairs:
         raise DataError("The gap is measured on cases with a flawed and a correct response, and there are none.")
-    critic = PassageCritic(lm)
+    critic = critic or PassageCritic(lm)
     flawed, right = critic.probabilities(pairs), critic.probabilities([_corrected(case) for case in pairs])
     generator = _generator(lm, pairs)
     discriminator = [above(_any(bad), _any(good)) for bad, good in zip(flawed, right, strict=True)]

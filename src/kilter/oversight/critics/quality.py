@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kilter.errors import DataError
-from kilter.oversight.critics.passage_critic import PassageCritic
 from kilter.stats import Estimate, paired_difference, rate
 from kilter.testbeds import Case
+
+
+class Suspects(Protocol):
+    """A critic that says of each passage of each case how likely it is wrong."""
+
+    def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
+        """P(wrong) of each passage of each case."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class CriticQuality:
     ranked: Estimate
 
 
-def critic_quality(critic: PassageCritic, cases: Sequence[Case]) -> CriticQuality:
+def critic_quality(critic: Suspects, cases: Sequence[Case]) -> CriticQuality:
     """What the critic names on the cases.
 
     Raises:
