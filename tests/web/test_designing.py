@@ -19,6 +19,7 @@ from kilter.oversight.study import Study, cases_of, plan_of, read_study, require
 from kilter.testbeds import TESTBEDS
 from kilter.web import Site
 from kilter.web.designing import FIELDS, MOST_TRIALS, SAMPLE, Designed, designed, read_form
+from kilter.web.wording import texts
 
 ALL = [arm for arm in ARMS if arm != "none"]
 SMALL = {"name": "one", "cases.testbed": "reasoning", "cases.n": "40"}
@@ -162,7 +163,7 @@ WHOLE = st.integers(0, 900).map(str)
 KINDS: dict[str, dict[str, dict[str, st.SearchStrategy[str]]]] = {
     "critic": {
         "program": {"finds": shares(), "invents": shares(0, 20)}, "model": {"model": MODELS, "name": MODELS},
-        "passages": {"model": MODELS, "threshold": shares()},
+        "passages": {"model": MODELS, "threshold": shares()}, "surprise": {"model": MODELS, "threshold": shares()},
     },
     "raters": {
         "simulated": {"work.sees": shares(), "work.trust": shares()}, "model": {"model": MODELS, "name": MODELS},
@@ -201,6 +202,13 @@ def test_the_file_of_a_form_reads_back_as_the_same_study(
     file.write_bytes(as_file(study).encode())  # as a browser saves it
     assert read_study(file) == study
     assert (study.name, study.arms) == (fields["name"], ("none", *arms))
+
+
+def test_the_form_has_every_kind_of_critic_and_of_raters() -> None:
+    for part, kinds in KINDS.items():
+        said = "critics" if part == "critic" else "rater_kinds"
+        schema = Study.model_json_schema()["properties"][part]["discriminator"]["mapping"]
+        assert set(schema) == set(kinds) == set(texts()["design"][said])
 
 
 def test_what_was_typed_is_what_is_set() -> None:

@@ -18,6 +18,7 @@ from kilter.oversight.study import (
     PeopleSettings,
     SimulatedRatersSettings,
     Study,
+    SurpriseCriticSettings,
 )
 from kilter.settings import Settings
 from kilter.testbeds import TESTBEDS
@@ -38,6 +39,7 @@ REPORT_POLICY = (
 """A report is one file with its style inside, and nothing in it may run or ask."""
 
 RATERS = (SimulatedRatersSettings, ModelRatersSettings, PeopleSettings)
+TRAINED = (PassageCriticSettings, SurpriseCriticSettings)
 
 router = APIRouter(prefix="/studies", tags=["studies"], default_response_class=HTMLResponse, responses=PAGES)
 api = APIRouter(tags=["studies"], responses=API)
@@ -68,7 +70,7 @@ def design_page(request: Request, session: Researcher) -> Response:
         testbeds=[(name, f"{name}: {one.help}") for name, one in TESTBEDS.items()],
         with_words=[name for name, one in TESTBEDS.items() if one.words],
         counts={_default(one, "kind"): _default(one, "count") for one in RATERS},
-        threshold=_default(PassageCriticSettings, "threshold"),
+        thresholds={_default(one, "kind"): _default(one, "threshold") for one in TRAINED},
     )  # fmt: skip
 
 
