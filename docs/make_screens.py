@@ -20,6 +20,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from kilter.feedback.accounts import People
 from kilter.feedback.tasks import Task, TaskItem, read_item
+from kilter.models.chat import ChatModel
+from kilter.oversight import Study, conduct, results_of, write_page
+from kilter.oversight.study import CasesSettings
 from kilter.web import Site, create_app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +90,15 @@ def furnish(floor: Floor) -> str:
         )  # fmt: skip
         items: list[TaskItem] = [read_item(item, "screens")]
         floor.open_task(one, items)
+    study = Study(name="help-on-problems", cases=CasesSettings(testbed="reasoning", n=80))
+    done = conduct(study, floor.workspace, no_model, lambda *_: None)
+    write_page(done, results_of(done))
     return People(floor.workspace.record).invite("owner")
+
+
+def no_model(*_: object) -> ChatModel:
+    """The study asks none."""
+    raise AssertionError
 
 
 @contextmanager
@@ -138,6 +149,16 @@ def tour(browser: Browser, address: str, token: str) -> None:
         page.goto(address + path)
         page.wait_for_timeout(6000)  # figures are computed behind the page, which looks for them
         shoot(page, name, whole=name != "disagreements")
+    designing(page, address)
+
+
+def designing(page: Page, address: str) -> None:
+    """The studies of the workspace, and the page to design one."""
+    page.goto(f"{address}/studies")
+    shoot(page, "studies")
+    page.goto(f"{address}/studies/new")
+    page.wait_for_selector("#said:is([data-state=ready], [data-state=small])", timeout=60_000)
+    shoot(page, "design", whole=True)
 
 
 def main() -> None:
@@ -149,7 +170,8 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
-        with served(Site(floor.desk, People(floor.workspace.record))) as address:
+        site = Site(floor.desk, People(floor.workspace.record), runs=floor.workspace.runs)
+        with served(site) as address:
             tour(browser, address, token)
         browser.close()
         floor.close()

@@ -68,7 +68,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 def made_office(folder: Path, items: int = 8) -> Iterator[Office]:
     """A site with a task of so many items."""
     with Workspace.open(folder / "ws") as opened:
-        site = Site(Desk(opened.record), People(opened.record))
+        site = Site(Desk(opened.record), People(opened.record), runs=opened.runs)
         task = Task.model_validate(
             {
                 "name": "helpful", "title": "Which helps more?", "guidelines": "Be *kind*.",

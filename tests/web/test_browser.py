@@ -425,7 +425,10 @@ def test_training_goes_on_though_what_was_asked_for_before_comes_late(office: Of
     expect(page.locator(".turn .text")).to_have_text("prompt 0")
 
 
-PAGES = ["/", "/me", "/people", "/tasks/helpful", "/tasks/helpful/judge", "/tasks/helpful/guidelines", "/nowhere"]
+PAGES = [
+    "/", "/me", "/people", "/studies", "/studies/new", "/tasks/helpful", "/tasks/helpful/judge",
+    "/tasks/helpful/guidelines", "/nowhere",
+]  # fmt: skip
 
 
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(office: Office, open_page: Open) -> None:

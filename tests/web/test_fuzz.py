@@ -34,8 +34,10 @@ from kilter.feedback.accounts import ROLES, passwords
 from kilter.feedback.tasks import Task, read_item
 from kilter.feedback.work import Submission
 from kilter.feedback.work.tables import assignments, second_looks
+from kilter.oversight.study import Study
 from kilter.serving import running
 from kilter.web import Site, create_app
+from kilter.web.designing import FIELDS
 from kilter.web.limits import Limits
 from kilter.web.oidc import OIDCSettings, Provider
 
@@ -125,7 +127,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             OIDCSettings(issuer=fake.issuer, client_id=CLIENT, admit={"ada@lab.example": "rater"}), SECRET_THERE
         )
         clock = Limits(lambda: float(next(minutes)))
-        site = Site(office.site.desk, office.site.people, limits=clock, oidc=provider)
+        site = Site(office.site.desk, office.site.people, limits=clock, oidc=provider, runs=office.site.runs)
+        begin_study(office.site)
         office = Office(site, office.task, office.tokens)
         for name in ("spare", "victim"):  # an owner more, so that the others may go
             office.add(name, "owner" if name == "spare" else "rater")
@@ -147,6 +150,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         schema = schemathesis.openapi.from_asgi("/openapi.json", app)
         found = {one.ok().label: one.ok() for one in schema.get_all_operations()}
         yield World(office, app, schema, found, study, session.person.id, [one.id for one in held])
+
+
+def begin_study(site: Site) -> None:
+    """A study that was begun and reported, in the workspace's folder of runs."""
+    assert site.runs is not None
+    folder = site.runs / "begun"
+    folder.mkdir()
+    (folder / "study.json").write_text(Study(name="begun").model_dump_json())
+    (folder / "report.html").write_text("<!doctype html><title>A report</title>")
 
 
 def operations() -> list[str]:
@@ -173,6 +185,8 @@ def fitted(world: World, case: Case, actor: str | None, draw: Any) -> Case:
         places["person"] = one_of(strangers)
     if "token" in places and draw(usually):
         places["token"] = world.office.site.people.invite("rater")
+    if "study" in places and draw(usually):
+        places["study"] = "begun"
     if case.headers is not None and draw(usually):
         case.headers["x-csrf"] = world.word(actor)
     if isinstance(case.body, dict):
@@ -189,6 +203,13 @@ def fitted(world: World, case: Case, actor: str | None, draw: Any) -> Case:
         if "answers" in body and draw(usually):
             value = draw(st.sampled_from([0, 1, "tie", None, 7, {"choice": 1}, [0], 10**400, "\ud800"]))
             body["answers"] = draw(st.sampled_from([{"better": value}, {"better": value}, {"flaws": []}]))
+        if "fields" in body and draw(usually):
+            numbers = st.sampled_from(["6", "0.5", "", "1e400", "-1", "nan", "x" * 300, "9" * 300])
+            names = st.sampled_from([name for name in FIELDS if not name.startswith(("name", "cases.t", "critic.k"))])
+            body["fields"] = {"name": "fuzzed", "cases.testbed": "reasoning"} | draw(
+                st.dictionaries(names, numbers, max_size=4)
+            )
+            body["arms"] = draw(st.sampled_from([["oracle"], ["critiques", "placebo"], [], ["oracle", "oracle"]]))
         if "followed" in body and draw(usually):
             body["followed"] = draw(st.sampled_from([None, {}, {"0": True}, {"0": None}, {"1": False}]))
             body["opened"] = draw(st.sampled_from([[], [0], [1]]))

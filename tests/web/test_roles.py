@@ -35,6 +35,10 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/tasks/{task}/draft"): JUDGING,
     ("POST", "/api/tasks/{task}/back"): JUDGING,
     ("GET", "/api/tasks/{task}/progress"): JUDGING,
+    ("GET", "/studies"): READING,
+    ("GET", "/studies/new"): {"owner", "researcher"},
+    ("GET", "/studies/{study}/report"): READING,
+    ("POST", "/api/studies/design"): {"owner", "researcher"},
     ("GET", "/people"): {"owner", "researcher"},
     ("POST", "/people/invite"): {"owner", "researcher"},
     ("POST", "/people/{person}/change"): {"owner"},
@@ -68,7 +72,7 @@ def routes(office: Office) -> set[tuple[str, str]]:
 def ask(office: Office, name: str | None, method: str, path: str) -> int:
     browser = office.client(name)
     word = "" if name is None else browser.csrf
-    url = path.format(task="helpful", person="0" * 32, token="none", artifact="a" * 64, judge="people/a")
+    url = path.format(task="helpful", person="0" * 32, token="none", artifact="a" * 64, judge="people/a", study="none")
     if method == "GET":
         return browser.get(url).status_code
     if path.startswith("/api/"):

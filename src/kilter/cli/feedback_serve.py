@@ -51,7 +51,7 @@ def serve(
         desk, people = Desk(opened.record), People(opened.record)
         for file in tasks or []:
             _add(desk, file)
-        site = Site(desk, people, public, oidc=provider)
+        site = Site(desk, people, public, oidc=provider, runs=opened.runs)
 
         def ready(address: str) -> None:
             typer.echo(f"Judge at {site.address(address)}/ ; Ctrl-C ends.")

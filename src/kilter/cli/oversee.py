@@ -47,7 +47,7 @@ def run(
         shown.step(plan.name, "running")
         done = conduct(
             plan, opened, ask, lambda what, step, total: shown.progress(what, step, total, {}),
-            lambda record, task: open_pages(record, task, shown.note),
+            lambda record, task: open_pages(record, task, shown.note, opened.runs),
         )  # fmt: skip
         _write(done, opened)
 

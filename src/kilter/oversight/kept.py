@@ -54,8 +54,7 @@ class Kept:
     @property
     def study(self) -> Study:
         """As it was begun."""
-        file = self.folder / STUDY
-        return build(Study, _definition(file), str(file))
+        return study_in(self.folder)
 
     def run(self, start: Callable[[], str]) -> str:
         """Id of the study's run on the record; what `start` gives, the first time."""
@@ -93,6 +92,12 @@ class Kept:
     def add_outcomes(self, new: Sequence[Outcome]) -> None:
         """Append trials that were done, once they are on the record."""
         _append(self.folder / TRIALS, [_row(one) for one in new])
+
+
+def study_in(folder: Path) -> Study:
+    """The study of a folder as it was begun, writing nothing; `DataError` or `SettingsError` where none can be read."""
+    file = folder / STUDY
+    return build(Study, _definition(file), str(file))
 
 
 def _definition(file: Path) -> dict[str, Any]:

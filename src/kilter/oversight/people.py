@@ -138,11 +138,10 @@ def ask_people(
     Raises:
         DataError: nothing was judged to its end.
     """
-    desk, each = Desk(record), study.items_per_rater or len(cases)
+    desk = Desk(record)
     task, items = task_of_study(
         cases, shown, name=study.name, title=f"What is wrong? ({study.name})",
-        raters=max(1, round(study.raters.count * each / len(cases))), items_per_rater=study.items_per_rater,
-        recorded=recorded,
+        raters=judges_per_case(study, len(cases)), items_per_rater=study.items_per_rater, recorded=recorded,
     )  # fmt: skip
     desk.add_task(task, study.seed)
     desk.add_items(task, items)
@@ -154,6 +153,11 @@ def ask_people(
                 time.sleep(LOOK_SECONDS)
     desk.set_open(task.name, False)
     return said_by_people(record, study, cases)
+
+
+def judges_per_case(study: Study, cases: int) -> int:
+    """How many people judge each case; it is handed out to no more."""
+    return max(1, round(study.raters.count * (study.items_per_rater or cases) / cases))
 
 
 def said_by_people(record: Record, study: Study, cases: Sequence[Case]) -> list[Outcome]:

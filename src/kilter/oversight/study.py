@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -181,9 +182,19 @@ def chance_to_show(study: Study, cases: list[Case], trials: list[Trial]) -> floa
     Raises:
         DataError: no flaw is planted in any case.
     """
-    flaws = sum(len(case.flaws) for case in cases) / len(cases)
+    return chance_with(study, flaws_per_case(cases), trials)
+
+
+def flaws_per_case(cases: Sequence[Case]) -> float:
+    """How many flaws are planted in a case on average; raises `DataError` where there is none in any."""
+    flaws = sum(len(case.flaws) for case in cases)
     if flaws == 0:
         raise DataError("No case has a flaw, so there is nothing to find. Set cases.flawed above 0.")
+    return flaws / len(cases)
+
+
+def chance_with(study: Study, flaws: float, trials: Sequence[Trial]) -> float:
+    """As `chance_to_show`, from the flaws per case; so that a study can be planned from some of its cases."""
     expected, order = study.expected, ["none", *(arm for arm in study.arms if arm != "none")]
     design = Design(
         np.array([order.index(one.arm) for one in trials]), np.array([one.rater for one in trials]),
@@ -194,10 +205,11 @@ def chance_to_show(study: Study, cases: list[Case], trials: list[Trial]) -> floa
 
 def require_power(study: Study, cases: list[Case], trials: list[Trial]) -> float:
     """The power; raises `SettingsError` where it is less than the study asks for, with what would do."""
-    found = chance_to_show(study, cases, trials)
+    flaws = flaws_per_case(cases)
+    found = chance_with(study, flaws, trials)
     if found >= study.expected.power:
         return found
-    enough = _raters_enough(study, cases)
+    enough = raters_enough(study, flaws, len(cases))
     more = f"{enough} raters would do" if enough else "more cases or fewer arms are needed"
     raise SettingsError(
         f"The study {study.name} would be too small: with {study.raters.count} raters, {len(cases)} cases and "
@@ -207,12 +219,12 @@ def require_power(study: Study, cases: list[Case], trials: list[Trial]) -> float
     )
 
 
-def _raters_enough(study: Study, cases: list[Case], most: int = 1000) -> int | None:
-    """The fewest raters that give the power asked for, to a tenth; None where a thousand do not."""
+def raters_enough(study: Study, flaws: float, cases: int, most: int = 1000) -> int | None:
+    """The fewest raters that give the power asked for, to a tenth; None where `most` do not."""
     count = study.raters.count
     while count < most:
         count = count + max(1, count // 10)
         larger = study.model_copy(update={"raters": study.raters.model_copy(update={"count": count})})
-        if chance_to_show(larger, cases, plan_of(larger, len(cases))) >= study.expected.power:
+        if chance_with(larger, flaws, plan_of(larger, cases)) >= study.expected.power:
             return count
     return None

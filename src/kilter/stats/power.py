@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm
 
 from kilter.errors import DataError
-from kilter.stats.bootstrap import IntArray
+from kilter.stats.bootstrap import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,19 @@ def power(design: Design, ratio: float, *, level: float = 0.05) -> float:
 def _errors(design: Design, ratio: float) -> list[float]:
     """Standard error of each arm's log ratio."""
     arms, raters, items = (int(one.max()) + 1 for one in (design.arms, design.raters, design.items))
-    n = len(design.arms)
-    columns = np.zeros((n, arms + raters + items))
-    columns[:, 0] = 1
-    rows = np.arange(n)
-    columns[rows, design.arms] = 1
-    columns[rows, arms + design.raters] = 1
-    columns[rows, arms + raters + design.items] = 1
+    # each trial touches four columns of the model: the intercept, its arm (the baseline has none), rater and item
+    ones: FloatArray = np.ones(len(design.arms))
+    touched: list[tuple[IntArray, FloatArray]] = [
+        (np.zeros_like(design.arms), ones), (design.arms, np.where(design.arms > 0, 1.0, 0.0)),
+        (arms + design.raters, ones), (arms + raters + design.items, ones),
+    ]  # fmt: skip
     rates = design.rate * np.where(design.arms > 0, ratio, 1.0)
     prior = np.concatenate(
         [np.zeros(arms), np.full(raters, design.rater_spread**-2), np.full(items, design.item_spread**-2)]
     )
-    information = columns.T @ (columns * rates[:, None]) + np.diag(prior)
-    spread = np.linalg.inv(information)
-    return [float(np.sqrt(spread[arm, arm])) for arm in range(1, arms)]
+    information = np.diag(prior)
+    for row, its in touched:
+        for column, there in touched:
+            np.add.at(information, (row, column), rates * its * there)
+    spread = np.linalg.solve(information, np.eye(len(prior))[:, 1:arms])
+    return [float(np.sqrt(spread[arm, arm - 1])) for arm in range(1, arms)]

@@ -21,7 +21,7 @@ PATIENCE = 1.0
 MOST = 500
 """Figures kept at a time; the ones not looked at for longest go first."""
 
-Lane = Literal["slow", "quick"]
+Lane = Literal["slow", "quick", "design"]
 Key = tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._turns: dict[Lane, Lock] = {"slow": Lock(), "quick": Lock()}
+        self._turns: dict[Lane, Lock] = {"slow": Lock(), "quick": Lock(), "design": Lock()}
         self._known: OrderedDict[Key, Known] = OrderedDict()
         self._running: dict[Key, Event] = {}
 

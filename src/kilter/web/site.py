@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ class Site:
     Attributes:
         public: where people reach it, if a reverse proxy stands before it, such as https://lab.example/kilter.
         oidc: where people may sign in with an account that they have already.
+        runs: the workspace's folder of runs, where studies lie; None where the pages are not to show them.
     """
 
     desk: Desk
@@ -30,6 +32,7 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     figures: Figures = field(default_factory=Figures)
     oidc: Provider | None = None
+    runs: Path | None = None
 
     @property
     def prefix(self) -> str:

@@ -1,6 +1,6 @@
 """The routes, one file per kind of page."""
 
-from kilter.web.routes import disagreements, entry, home, judging, me, people, quality, tasks
+from kilter.web.routes import disagreements, entry, home, judging, me, people, quality, studies, tasks
 
 ROUTERS = (
     entry.router,
@@ -12,6 +12,8 @@ ROUTERS = (
     tasks.router,
     quality.router,
     disagreements.router,
+    studies.router,
+    studies.api,
 )
 
 __all__ = ["ROUTERS"]
