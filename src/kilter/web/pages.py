@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kilter.feedback.accounts import Session
 from kilter.web.security import COOKIE, site_of
-from kilter.web.wording import texts
+from kilter.web.wording import judging_texts, texts
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,8 @@ def show(
     site = site_of(request)
     session = session or site.people.session(request.cookies.get(COOKIE))
     shown = _templates().get_template(template).render(
-        texts=texts(), site=site, session=session, person=None if session is None else session.person,
+        texts=texts(), judging_texts=judging_texts(), site=site, session=session,
+        person=None if session is None else session.person,
         csrf="" if session is None else session.csrf, at=site.prefix, **values,
     )  # fmt: skip
     return HTMLResponse(shown, status)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 from typing import Any, Literal
 
@@ -141,13 +142,13 @@ class Desk:
                 names = connection.execute(select(tasks.c.name)).scalars().all()
                 hint = nearest(name, names) if names else "there is none in this workspace yet."
                 raise DataError(f"There is no task '{name}': {hint}")
-        return build(Task, json.loads(definition), f"the task {name} of the record")
+        return _built(definition)
 
     def tasks(self) -> list[tuple[Task, bool]]:
         """All tasks in the order in which they were added, and whether each is open."""
         with self.record.reading() as connection:
             rows = connection.execute(select(tasks.c.definition, tasks.c.open).order_by(tasks.c.created)).all()
-        return [(build(Task, json.loads(row.definition), "a task of the record"), row.open) for row in rows]
+        return [(_built(row.definition), row.open) for row in rows]
 
     def set_open(self, name: str, is_open: bool) -> None:
         """Open or close a task; a closed one hands out nothing, but takes what raters still hold."""
@@ -252,10 +253,16 @@ class Desk:
 
     def next(self, task: Task, rater: Rater, count: int = 1) -> list[Assignment]:
         """Up to `count` assignments: those in hand already, then new ones."""
+        return self.batch(task, rater, count)[0]
+
+    def batch(self, task: Task, rater: Rater, count: int) -> tuple[list[Assignment], Standing]:
+        """As `next`, with where the rater stands in the task."""
         with self.record.transaction() as transaction:
-            if not _is_open(transaction.connection, task.name):
-                return queue.find(transaction.connection, *queue.in_hand(task.name, rater.id))[:count]
-            return queue.next_assignments(transaction.connection, task, rater.id, count, self._now())
+            connection = transaction.connection
+            if not _is_open(connection, task.name):
+                held = queue.find(connection, *queue.in_hand(task.name, rater.id))[:count]
+                return held, standing_of(connection, task, rater.id)
+            return queue.next_assignments(connection, task, rater.id, count, self._now())
 
     def submit(self, task: Task, rater: Rater, assignment: str, sent: Submission) -> Outcome:
         """Take answers; see `submission.submit`."""
@@ -312,6 +319,12 @@ def _stamp(connection: Connection, task: str) -> Stamp:
 def _definition(connection: Connection, name: str) -> str | None:
     found: str | None = connection.execute(select(tasks.c.definition).where(tasks.c.name == name)).scalar()
     return found
+
+
+@lru_cache(maxsize=64)
+def _built(definition: str) -> Task:
+    # every request of a rater names its task, and building one takes as long as looking it up
+    return build(Task, json.loads(definition), "a task of the record")
 
 
 def _is_open(connection: Connection, name: str) -> bool:

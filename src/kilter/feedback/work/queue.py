@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, inse
 from kilter.feedback.tasks import Task, TaskItem, Use
 from kilter.feedback.work import second_look
 from kilter.feedback.work.second_look import SecondLook
-from kilter.feedback.work.standing import standing_of
+from kilter.feedback.work.standing import Standing, standing_of
 from kilter.feedback.work.tables import assignments, items, second_looks
 
 HELD: Final = "held"
@@ -64,22 +64,27 @@ class Assignment:
     look: SecondLook | None = None
 
 
-def next_assignments(connection: Connection, task: Task, rater: str, count: int, now: float) -> list[Assignment]:
-    """Up to `count` assignments for a rater: those in hand already, oldest first, then new ones."""
+def next_assignments(
+    connection: Connection, task: Task, rater: str, count: int, now: float
+) -> tuple[list[Assignment], Standing]:
+    """Up to `count` assignments for a rater, those in hand already first, then new ones; and where the rater stands."""
     free_expired(connection, task.name, now)
     until = now + 60 * task.hold_minutes
     connection.execute(
         update(assignments).where(*in_hand(task.name, rater)).values(until=until)
     )  # who asks for more is still there
     standing = standing_of(connection, task, rater)
-    mine = len(find(connection, *in_hand(task.name, rater)))
+    held = find(connection, *in_hand(task.name, rater))
+    mine = len(held)
     while mine < count:
         number = _choose(connection, task, rater, standing.use, standing.judged + mine)
         if number is None:
             break
         _hold(connection, task, number, rater, now + 1e-5 * mine, until)  # one after another
         mine += 1
-    return find(connection, *in_hand(task.name, rater))[:count]
+    if mine > len(held):
+        held = find(connection, *in_hand(task.name, rater))
+    return held[:count], standing
 
 
 def find(connection: Connection, *conditions: ColumnElement[bool]) -> list[Assignment]:
@@ -93,8 +98,10 @@ def find(connection: Connection, *conditions: ColumnElement[bool]) -> list[Assig
 
 def free_expired(connection: Connection, task: str, now: float) -> None:
     """Take back what raters have left alone for too long."""
-    late = find(connection, assignments.c.task == task, assignments.c.state == HELD, assignments.c.until < now)
-    for one in late:
+    late = assignments.c.task == task, assignments.c.state == HELD, assignments.c.until < now
+    if connection.execute(select(assignments.c.id).where(*late).limit(1)).first() is None:
+        return  # nearly always
+    for one in find(connection, *late):
         close(connection, one, FREED)
 
 
@@ -163,11 +170,9 @@ def _chance(*parts: object) -> float:
 
 def _hold(connection: Connection, task: Task, number: int, rater: str, now: float, until: float) -> None:
     """Put an item into a rater's hands, its sides dealt at random; one that was freed keeps its sides and draft."""
-    again = find(connection, assignments.c.item == number, assignments.c.rater == rater)
-    if again:
-        values = {"state": HELD, "given": now, "until": until}
-        connection.execute(update(assignments).where(assignments.c.id == again[0].id).values(values))
-    else:
+    values = {"state": HELD, "given": now, "until": until}
+    mine = assignments.c.item == number, assignments.c.rater == rater
+    if not connection.execute(update(assignments).where(*mine).values(values)).rowcount:
         content = connection.execute(select(items.c.content).where(items.c.id == number)).scalar_one()
         seed = secrets.randbits(62)
         sides = list(range(len(json.loads(content).get("responses", []))))

@@ -173,9 +173,7 @@ class Taken(BaseModel):
 def next_items(task: TaskName, site: AtSite, session: Changing) -> Batch:
     """The items in the rater's hands, filled up."""
     asked = open_task(site, session, task)
-    found = site.desk.next(asked, session.person.rater, AHEAD)
-    standing = site.desk.standing(asked, session.person.rater)
-    return _batch(asked, found, standing)
+    return _batch(asked, *site.desk.batch(asked, session.person.rater, AHEAD))
 
 
 @router.post("/submit")
