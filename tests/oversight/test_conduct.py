@@ -97,6 +97,26 @@ def test_another_study_of_the_same_name_is_refused(workspace: Workspace, cases_f
         conduct(simulated(cases_file, seed=1), workspace, no_model, quiet)
 
 
+def test_as_long_as_nothing_was_judged_a_study_may_be_mended(workspace: Workspace, cases_file: str) -> None:
+    critic = {"kind": "surprise", "model": "nowhere"}
+    with pytest.raises(ModelError, match="nowhere holds no critic"):
+        conduct(simulated(cases_file, critic=critic, arms=["none", "critiques"]), workspace, no_model, quiet)
+    silent = simulated(cases_file, critic={"kind": "program", "finds": 0, "invents": 0})
+    with pytest.raises(DataError, match="nothing to show"):
+        conduct(silent, workspace, no_model, quiet)
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    assert any(one.claims for one in done.shown["critiques"])
+    assert done_so_far(workspace, "one").study == simulated(cases_file)
+
+
+def test_a_kept_line_of_another_kind_is_named(workspace: Workspace, cases_file: str) -> None:
+    file = conduct(simulated(cases_file), workspace, no_model, quiet).folder / TRIALS
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([first, '{"rater": 0}\n', *others[1:]]))
+    with pytest.raises(DataError, match=r"trials.jsonl, line 2 is not what a study keeps"):
+        done_so_far(workspace, "one")
+
+
 def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_file: str) -> None:
     done = conduct(simulated(cases_file), workspace, no_model, quiet)
     file = done.folder / TRIALS

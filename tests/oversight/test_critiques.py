@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from made_cases import WIDTH, made_case
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 from kilter.errors import DataError, ModelError
 from kilter.models import LanguageModel
 from kilter.oversight import ProgramCritic, oracle
 from kilter.oversight.assistance import NOTHING, Assistance, misleading
+from kilter.oversight.critics import surprise_critic
 from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, surest
 from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, truth_reward
 from kilter.oversight.critics.gdc import gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
-from kilter.oversight.critics.quality import critic_quality
+from kilter.oversight.critics.quality import critic_quality, flawed_units
 from kilter.oversight.critics.surprise_critic import Curve, SurpriseCritic, fit_curve
 from kilter.oversight.critics.training import train_surprise_critic
 from kilter.oversight.prompted import question as prompted_question
@@ -122,13 +126,33 @@ def test_a_critic_of_surprise_needs_a_curve_and_both_kinds_of_passages(
         SurpriseCritic.open(tmp_path)
     with pytest.raises(DataError, match="one kind is missing"):
         fit_curve(tiny_lm(), [made_case(wrong=())])
+    with pytest.raises(DataError, match="one kind is missing"):
+        train_surprise_critic(tiny_lm(), [made_case(wrong=()), *CASES[1:]][:5], SFTSettings(), tmp_path)
+    assert not (tmp_path / "model").exists()
     with pytest.raises(DataError, match="there are 3"):
         train_surprise_critic(tiny_lm(), CASES[:3], SFTSettings(), tmp_path)
 
 
-def test_the_curve_is_that_of_most_likelihood() -> None:
-    assert Curve(2.0, -3.0)(1.5) == pytest.approx(0.5)
-    assert Curve(2.0, -3.0)(2.0) == pytest.approx(1 / (1 + 2.718281828**-1))
+def test_the_curve_is_that_of_most_likelihood(
+    tiny_lm: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    wrong = [[unit in flawed_units(case) for unit in range(8)] for case in HELD_OUT]
+    surprise = [[float(rng.normal(2.5 + one, 0.8)) for one in each] for each in wrong]
+    given = [[torch.full((3,), one) for one in each] for each in surprise]
+    monkeypatch.setattr(surprise_critic, "_surprises", lambda lm, cases: given)
+    curve = fit_curve(tiny_lm(), HELD_OUT)
+    known = LogisticRegression(C=1e4).fit(np.concatenate(surprise)[:, None], np.concatenate(wrong))
+    assert curve.slope == pytest.approx(known.coef_[0, 0], rel=0.01)
+    assert curve.intercept == pytest.approx(known.intercept_[0], rel=0.01)
+    assert curve(-curve.intercept / curve.slope) == pytest.approx(0.5)
+
+
+def test_a_case_that_is_too_long_for_the_model_is_said(tiny_lm: Callable[..., LanguageModel]) -> None:
+    long = [made_case(units=60)]
+    for critic in (PassageCritic(tiny_lm()), SurpriseCritic(tiny_lm(), Curve(1.0, 0.0))):
+        with pytest.raises(DataError, match="more than the 512"):
+            critic.probabilities(long)
 
 
 def lines(*units: int) -> str:

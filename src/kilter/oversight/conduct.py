@@ -87,11 +87,12 @@ def conduct(
     cases = kept.keep_cases(cases)
     shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
     _require_help(shown)
+    if isinstance(study.raters, PeopleSettings) and pages is None:
+        raise SettingsError("The raters of this study are people, and no pages were given for them to judge in.")
     ids = add_shown(workspace.record, cases, shown)
     run = kept.run(lambda: start_run(workspace.record, study.name, study.model_dump(mode="json"), study.seed, ids))
     if isinstance(study.raters, PeopleSettings):
-        if pages is None:
-            raise SettingsError("The raters of this study are people, and no pages were given for them to judge in.")
+        assert pages is not None  # as said above
         said = ask_people(workspace.record, study, cases, shown, ids, pages, progress)
         return Conducted(study, kept.folder, cases, shown, said, chance, run)
     judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kilter.errors import DataError, StorageError
 from kilter.files import json_lines, read_text, write_atomically
@@ -20,28 +20,31 @@ from kilter.oversight.study import Study
 from kilter.settings import build
 from kilter.testbeds import Case, as_jsonl, read_cases
 
+R = TypeVar("R")
 STUDY, CASES, CRITIQUES, TRIALS, RUN = "study.json", "cases.jsonl", "critiques.jsonl", "trials.jsonl", "run.txt"
 
 
 class Kept:
-    """The folder of a study.
+    """The folder of a study. As long as nothing was judged its settings may still change, and its cases with them.
 
     Raises:
-        DataError: another study of this name is there.
+        DataError: another study of this name is there, and has begun.
         StorageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, study: Study) -> None:
         self.folder = folder
-        definition = study.model_dump_json(indent=1)
         file = folder / STUDY
-        if not file.is_file():
-            write_atomically(file, definition)
-        elif _definition(file) != json.loads(definition):
+        if file.is_file() and study_in(folder) == study:
+            return
+        if any((folder / name).is_file() for name in (RUN, TRIALS)):
             raise DataError(
                 f"{folder} holds another study of the name '{study.name}', with other settings. What was judged under "
                 "one must not be mixed with the other: give this one a name of its own, or remove that folder."
             )
+        for name in (CASES, CRITIQUES):
+            (folder / name).unlink(missing_ok=True)
+        write_atomically(file, study.model_dump_json(indent=1))
 
     @classmethod
     def open(cls, folder: Path) -> Kept:
@@ -79,7 +82,7 @@ class Kept:
 
     def critiques(self) -> list[Assistance]:
         """What a critic said of the first cases, as far as it came."""
-        return [_assistance(row) for row in _rows(self.folder / CRITIQUES)]
+        return _read(self.folder / CRITIQUES, _assistance)
 
     def add_critiques(self, new: Sequence[Assistance]) -> None:
         """Append what the critic said of the next cases."""
@@ -87,7 +90,7 @@ class Kept:
 
     def outcomes(self, cases: Sequence[Case], shown: dict[Arm, list[Assistance]]) -> list[Outcome]:
         """The trials that were done."""
-        return [_outcome(row, cases, shown) for row in _rows(self.folder / TRIALS)]
+        return _read(self.folder / TRIALS, lambda row: _outcome(row, cases, shown))
 
     def add_outcomes(self, new: Sequence[Outcome]) -> None:
         """Append trials that were done, once they are on the record."""
@@ -110,14 +113,23 @@ def _definition(file: Path) -> dict[str, Any]:
     return found
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; a last one that a stop cut off was never counted and is dropped."""
+def _read(file: Path, make: Callable[[dict[str, Any]], R]) -> list[R]:
+    """What the whole lines of a file stand for; a last one that a stop cut off was never counted and is dropped."""
     if not file.is_file():
         return []
     whole, _, cut = file.read_bytes().rpartition(b"\n")
     if cut:
         write_atomically(file, whole.decode("utf-8") + "\n" if whole else "")
-    return [row for _, row in json_lines(file)]
+    made = []
+    for number, row in json_lines(file):
+        try:
+            made.append(make(row))
+        except (KeyError, TypeError, IndexError) as error:
+            raise DataError(
+                f"{file}, line {number} is not what a study keeps ({error}). Put the file back as it was, or remove "
+                "its folder to begin the study anew."
+            ) from error
+    return made
 
 
 def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -48,23 +48,25 @@ class ModelCriticSettings(Settings):
     max_tokens: int = Field(400, ge=1, description="Longest answer.")
 
 
-class PassageCriticSettings(Settings):
-    """A model on this machine that is asked whether each passage is wrong; 'kilter train critic' trains one."""
+class TrainedCriticSettings(Settings):
+    """A model on this machine that says of each passage how likely it is wrong; 'kilter train critic' trains one."""
 
-    kind: Literal["passages"] = "passages"
-    model: str = Field(description="Folder of the trained critic, or any model's name or folder.")
+    model: str = Field(description="Folder of the trained critic; of kind passages any model's name or folder, too.")
     threshold: float = Field(0.5, ge=0, le=1, description="Least probability of wrong at which a passage is named.")
     most: int = Field(3, ge=1, description="Passages of a case that are named at most, the surest first.")
+
+
+class PassageCriticSettings(TrainedCriticSettings):
+    """It is asked whether each passage is wrong, and why."""
+
+    kind: Literal["passages"] = "passages"
     max_tokens: int = Field(60, ge=1, description="Longest reason.")
 
 
-class SurpriseCriticSettings(Settings):
-    """A model on this machine that suspects what it did not expect; 'kilter train critic' trains one."""
+class SurpriseCriticSettings(TrainedCriticSettings):
+    """It suspects what it did not expect."""
 
     kind: Literal["surprise"] = "surprise"
-    model: str = Field(description="Folder of the trained critic.")
-    threshold: float = Field(0.5, ge=0, le=1, description="Least probability of wrong at which a passage is named.")
-    most: int = Field(3, ge=1, description="Passages of a case that are named at most, the surest first.")
 
 
 class SimulatedRatersSettings(Settings):

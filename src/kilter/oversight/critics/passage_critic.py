@@ -16,6 +16,7 @@ import torch
 from kilter.models import Item, LanguageModel, sample, score
 from kilter.oversight.assistance import Assistance, Claim
 from kilter.testbeds import Case
+from kilter.training.sft import check_lengths
 
 RIGHT, WRONG = "Right.", "Wrong:"
 
@@ -40,8 +41,9 @@ class PassageCritic:
         self.name = f"passages/{lm.name}"
 
     def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
-        """P(wrong) of each passage of each case, against "right"."""
+        """P(wrong) of each passage of each case, against "right"; `DataError` where one is too long to be read."""
         both = [_answers(self._lm, case, (RIGHT, WRONG)) for case in cases]
+        check_lengths(both, self._lm)
         found = []
         for case, scores in zip(cases, score(self._lm, both), strict=True):
             sums = torch.stack([one.sum() for one in scores.logprobs]).view(len(case.units), 2)

@@ -24,6 +24,7 @@ from kilter.models import Item, LanguageModel, load, score
 from kilter.oversight.assistance import Assistance, Claim
 from kilter.oversight.critics.quality import flawed_units
 from kilter.testbeds import Case
+from kilter.training.sft import check_lengths
 
 CURVE = "critic.json"
 WINDOW = 6  # tokens that are quoted as the least expected of a passage
@@ -122,12 +123,8 @@ def fit_curve(lm: LanguageModel, cases: Sequence[Case]) -> Curve:
     Raises:
         DataError: the cases have no flawed passage, or no right one.
     """
+    wrong = require_both(cases)
     surprise = [_mean(one) for passages in _surprises(lm, cases) for one in passages]
-    wrong = [unit in flawed_units(case) for case in cases for unit in range(len(case.units))]
-    if len(set(wrong)) < 2:
-        raise DataError(
-            "How much surprise means 'wrong' is learned from flawed and right passages; one kind is missing."
-        )
     x, sign = np.array(surprise), np.where(wrong, 1.0, -1.0)
     center, width = x.mean(), x.std() or 1.0
 
@@ -139,13 +136,25 @@ def fit_curve(lm: LanguageModel, cases: Sequence[Case]) -> Curve:
     return Curve(float(slope / width), float(intercept - slope * center / width))
 
 
+def require_both(cases: Sequence[Case]) -> list[bool]:
+    """Of each passage of the cases whether it is wrong; raises `DataError` where all are, or none is."""
+    wrong = [unit in flawed_units(case) for case in cases for unit in range(len(case.units))]
+    if len(set(wrong)) < 2:
+        raise DataError(
+            "How much surprise means 'wrong' is learned from flawed and right passages, and one kind is missing; give "
+            "more cases."
+        )
+    return wrong
+
+
 def _surprises(lm: LanguageModel, cases: Sequence[Case]) -> list[list[torch.Tensor]]:
-    """Negative log-probabilities of the tokens of each passage of each case."""
+    """Negative log-probabilities of the tokens of each passage of each case; `DataError` where one is too long."""
     pieces = [_pieces(lm, case) for case in cases]
     items = [
         Item(_prompt(lm, case), [[token for piece in each for token in piece]])
         for case, each in zip(cases, pieces, strict=True)
     ]
+    check_lengths(items, lm)
     return [
         [-one for one in torch.split(scores.logprobs[0], [len(piece) for piece in each])]
         for scores, each in zip(score(lm, items), pieces, strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 from kilter.errors import DataError
 from kilter.models import LanguageModel
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations
-from kilter.oversight.critics.surprise_critic import SurpriseCritic, fit_curve, readings
+from kilter.oversight.critics.surprise_critic import SurpriseCritic, fit_curve, readings, require_both
 from kilter.testbeds import Case
 from kilter.training.loop import Progress, no_progress
 from kilter.training.sft import SFTSettings, train_sft
@@ -31,6 +31,7 @@ def train_surprise_critic(
     """
     if len(cases) < FIT:
         raise DataError(f"A critic needs {FIT} cases or more, one of them for its curve; there are {len(cases)}.")
+    require_both(cases[::FIT])  # before hours of training
     learn = [case for number, case in enumerate(cases) if number % FIT]
     result = train_sft(
         lm, readings(lm, learn), settings, folder, heldout=readings(lm, heldout) if heldout else (), progress=progress
