@@ -10,7 +10,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task, TaskItem
@@ -260,7 +260,7 @@ class Desk:
         with self.record.transaction() as transaction:
             connection = transaction.connection
             if not _is_open(connection, task.name):
-                held = queue.find(connection, *queue.in_hand(task.name, rater.id))[:count]
+                held = queue.in_hand(connection, task.name, rater.id)[:count]
                 return held, standing_of(connection, task, rater.id)
             return queue.next_assignments(connection, task, rater.id, count, self._now())
 
@@ -316,8 +316,13 @@ def _stamp(connection: Connection, task: str) -> Stamp:
     return Stamp(judgments, max(said or 0.0, connection.execute(decided).scalar() or 0.0))
 
 
+# Made once, for every request needs them: making a statement takes longer than asking it.
+_DEFINITION = select(tasks.c.definition).where(tasks.c.name == bindparam("of_task"))
+_OPEN = select(tasks.c.open).where(tasks.c.name == bindparam("of_task"))
+
+
 def _definition(connection: Connection, name: str) -> str | None:
-    found: str | None = connection.execute(select(tasks.c.definition).where(tasks.c.name == name)).scalar()
+    found: str | None = connection.execute(_DEFINITION, {"of_task": name}).scalar()
     return found
 
 
@@ -328,7 +333,7 @@ def _built(definition: str) -> Task:
 
 
 def _is_open(connection: Connection, name: str) -> bool:
-    return bool(connection.execute(select(tasks.c.open).where(tasks.c.name == name)).scalar())
+    return bool(connection.execute(_OPEN, {"of_task": name}).scalar())
 
 
 def _add_items(connection: Connection, task: Task, new: Sequence[tuple[str, TaskItem]]) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select
 
-from kilter.feedback.work.queue import HELD, SUBMITTED
+from kilter.feedback.work.queue import COUNT_ANEW, HELD, SUBMITTED
 from kilter.feedback.work.tables import assignments, items
 
 
@@ -63,18 +63,8 @@ def enter(connection: Connection, task: str, work: Sequence[Earlier]) -> tuple[i
         rows.append(_row(task, place.id, rater, one, len(json.loads(place.content)["responses"])))
     if rows:
         connection.execute(insert(assignments), rows)
-        _recount(connection, task)
+        connection.execute(COUNT_ANEW.where(items.c.task == task))  # so that no rater waits for thousands
     return len(rows), over
-
-
-def _recount(connection: Connection, task: str) -> None:
-    """What `queue.recount` does, for all items of a task in one statement, so that no rater waits for thousands."""
-    taken, held = (
-        select(func.count()).where(assignments.c.item == items.c.id, assignments.c.state == state).scalar_subquery()
-        for state in (SUBMITTED, HELD)
-    )
-    room = items.c.wanted.is_(None) | (items.c.wanted > taken + held)
-    connection.execute(update(items).where(items.c.task == task).values(taken=taken, held=held, free=room))
 
 
 def _row(task: str, item: int, rater: str, one: Earlier, responses: int) -> dict[str, Any]:

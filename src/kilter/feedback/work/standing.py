@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from kilter.feedback.tasks import Task, Use
 from kilter.feedback.work.tables import assignments, items, standings
@@ -39,22 +39,31 @@ class Standing:
                 return None
 
 
+# Made once, for every request needs them: making a statement takes longer than asking it.
+_MINE = standings.c.task == bindparam("of_task"), standings.c.rater == bindparam("by")
+_STANDING = select(standings.c.stage, standings.c.judged, standings.c.right, standings.c.asked).where(*_MINE)
+_KEEP = update(standings).where(*_MINE)
+
+
 def standing_of(connection: Connection, task: Task, rater: str) -> Standing:
     """Where a rater stands; a stage of which nothing is left to do is over."""
-    row = connection.execute(
-        select(standings.c.stage, standings.c.judged, standings.c.right, standings.c.asked).where(*_mine(task, rater))
-    ).one_or_none()
+    row = connection.execute(_STANDING, {"of_task": task.name, "by": rater}).one_or_none()
     found = Standing(*row) if row is not None else Standing("training" if task.checks.training else "qualification")
     moved = _moved_on(connection, task, rater, found)
     if row is None or moved != found:
-        keep(connection, task, rater, moved)
+        _write(connection, task, rater, moved)
     return moved
 
 
 def keep(connection: Connection, task: Task, rater: str, standing: Standing) -> None:
-    """Write down where a rater stands."""
-    connection.execute(delete(standings).where(*_mine(task, rater)))
-    connection.execute(insert(standings), {"task": task.name, "rater": rater, **asdict(standing)})
+    """Write down where a rater stands, in the next stage if nothing of this one is left to do."""
+    _write(connection, task, rater, _moved_on(connection, task, rater, standing))
+
+
+def _write(connection: Connection, task: Task, rater: str, standing: Standing) -> None:
+    values = asdict(standing)
+    if not connection.execute(_KEEP, {"of_task": task.name, "by": rater, **values}).rowcount:
+        connection.execute(insert(standings), {"task": task.name, "rater": rater, **values})
 
 
 def _moved_on(connection: Connection, task: Task, rater: str, now: Standing) -> Standing:
@@ -75,9 +84,5 @@ def _left(connection: Connection, task: Task, rater: str, use: Use) -> bool:
     done = exists().where(
         assignments.c.item == items.c.id, assignments.c.rater == rater, assignments.c.state.notin_(["held", "freed"])
     )
-    query = select(func.count()).select_from(items).where(items.c.task == task.name, items.c.use == use, ~done)
-    return connection.execute(query).scalar_one() > 0
-
-
-def _mine(task: Task, rater: str) -> tuple[ColumnElement[bool], ...]:
-    return standings.c.task == task.name, standings.c.rater == rater
+    query = select(items.c.id).where(items.c.task == task.name, items.c.use == use, ~done).limit(1)
+    return connection.execute(query).first() is not None

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Answer, HelpClaim, Shown, Task, placed, read_answers
@@ -29,6 +29,7 @@ from kilter.feedback.work.tables import assignments, items
 from kilter.record import Judgment, Transaction
 
 NOT_JUDGED = CAN_BE_JUDGED
+_TAKEN = select(items.c.taken, items.c.wanted).where(items.c.id == bindparam("number"))
 AddJudgments = Callable[[list[Judgment]], list[str]]
 """Puts judgments on the record, in the transaction that is under way."""
 
@@ -78,11 +79,10 @@ class Outcome:
 
 def own(connection: Connection, task: str, rater: str, assignment: str) -> Assignment:
     """A rater's assignment in a task; raises `DataError` where it is somebody else's, of another task, or none."""
-    mine = assignments.c.rater == rater, assignments.c.task == task
-    found = queue.find(connection, assignments.c.id == assignment, *mine)
-    if not found:
+    found = queue.find_one(connection, assignment, task, rater)
+    if found is None:
         raise DataError("This item is not in your hands; reload the page to get your own.")
-    return found[0]
+    return found
 
 
 def submit(
@@ -264,7 +264,7 @@ def _known(task: Task, one: Assignment) -> dict[str, Any]:
 
 def _room(connection: Connection, one: Assignment) -> bool:
     """Whether one more judgment is wanted: what others only hold gives way to what is done."""
-    taken, wanted = connection.execute(select(items.c.taken, items.c.wanted).where(items.c.id == one.number)).one()
+    taken, wanted = connection.execute(_TAKEN, {"number": one.number}).one()
     return wanted is None or taken < wanted
 
 
@@ -284,7 +284,6 @@ def _count(connection: Connection, task: Task, one: Assignment, right: Mapping[s
     elif one.content.use == "qualification" and right is not None:
         now = replace(now, right=now.right + sum(right.values()), asked=now.asked + len(right))
     keep(connection, task, one.rater, now)
-    standing_of(connection, task, one.rater)  # a stage may be over now
 
 
 def _dispute(connection: Connection, task: Task, one: Assignment) -> None:
