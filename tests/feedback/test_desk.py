@@ -172,6 +172,24 @@ def test_gold_items_come_unmarked_in_about_their_share(desk: Desk) -> None:
     assert desk.progress("t").judgments == seen["work"], "gold is no work"
 
 
+@pytest.mark.parametrize("quota", [None, 9])
+def test_several_at_once_are_those_that_would_come_one_by_one(desk: Desk, tmp_path: Path, quota: int | None) -> None:
+    items = [*make_items(20), *make_items(2, 20, use="gold", answers={"better": 0})]
+    task = make_task(order="given", quota=quota, checks={"gold": 0.4})
+    desk.add_task(task)
+    desk.add_items(task, items)
+    at_once = [one.content for one in desk.next(task, rater(1), 12)]
+    with Workspace.open(tmp_path / "again") as other:
+        again = Desk(other.record)
+        again.add_task(task)
+        again.add_items(task, items)
+        for count in range(1, 13):
+            one_by_one = [one.content for one in again.next(task, rater(1), count)]
+    assert [one.prompt for one in at_once] == [one.prompt for one in one_by_one]
+    assert len(at_once) == (quota or 12)
+    assert {one.use for one in at_once} == {"work", "gold"}
+
+
 def test_training_then_qualification_then_work(desk: Desk) -> None:
     task = make_task(checks={"qualification": 0.75})
     desk.add_task(task)
