@@ -2,8 +2,9 @@
 
 `python bench/judging.py --potato VENV/bin/potato [--items 500] [--kills 5]`, into bench/results/feedback.json.
 
-Both show a prompt with two responses, take one key, and move on by themselves after the same 350 ms (`review_mode` in
-Potato), which are part of the time. A person would think in between; the script waits 500 ms. What is counted: from the
+Both show a prompt with two responses, take one key, and move on by themselves. So that the choice is seen, Potato waits
+350 ms before (`review_mode`), and Kilter keeps it on screen for as long over the next item; one row has the time as it
+is, and one without Potato's pause. A person would think in between; the script waits 500 ms. What is counted: from the
 key until the next item can be read, keys, requests, bytes both ways, and what is left after the server was killed
 (SIGKILL) each time that the page had moved on to the next item.
 """
@@ -279,9 +280,9 @@ def rows(ours: dict[str, Any], theirs: dict[str, Any], kills: int, common: dict[
         }  # fmt: skip
 
     found = [one("key to next item on screen", "s", ours["seconds"], theirs["seconds"])]
-    without = [[value - SEEN for value in each["seconds"]] for each in (ours, theirs)]
-    name = "next item on screen, beyond the 350 ms that a choice is shown"
-    found.append({**one(name, "s", *without), "target": 0.1})
+    without = [value - SEEN for value in theirs["seconds"]]
+    name = "key to next item on screen, without the 350 ms that Potato waits"
+    found.append({**one(name, "s", ours["seconds"], without), "target": 0.1})
     for key, name, unit in (
         ("keys", "keys per item", "keys"), ("requests", "requests per item", "requests"),
         ("sent", "bytes sent per item", "bytes"), ("received", "bytes received per item", "bytes"),

@@ -70,6 +70,34 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "steps": ({"type": "steps"}, {"prompt": "3 bags of apples and 4 more make 19. How many to a bag?", "steps": STEPS}),
 }  # fmt: skip
 
+_CLAIM = "water them twice a day, also at noon"
+_AT = REPLIES[1].replace("**", "").index(_CLAIM)
+HELPED: tuple[dict[str, Any], dict[str, Any]] = (
+    {
+        "name": "helped", "title": "What is wrong here?", "help": {"arms": ["none", "critiques"]},
+        "questions": [{"type": "flaws", "name": "flaws", "types": ["wrong", "misleading"]}],
+    },
+    {
+        "prompt": PROMPT, "responses": [REPLIES[1].replace("**", "")],
+        "help": {"critiques": [
+            {"quote": _CLAIM, "start": _AT, "end": _AT + len(_CLAIM), "verdict": "wrong", "type": "wrong",
+             "text": "Watering at noon burns no leaves, but so much water is what turns them yellow."},
+            {"quote": "Tomatoes are a popular fruit.", "start": 0, "end": 29, "verdict": "fine",
+             "text": "True, though it answers nothing."},
+        ]},
+    },
+)  # fmt: skip
+LESSON: tuple[dict[str, Any], dict[str, Any]] = (
+    {"name": "lesson", "title": "Which reply helps more?", "questions": [{"type": "comparison", "name": "better"}]},
+    {
+        "prompt": PROMPT,
+        "responses": REPLIES[:2],
+        "use": "training",
+        "answers": {"better": 0},
+        "explanation": "The first one asks what the plant needs, and says what to do. The second is **wrong**.",
+    },
+)
+
 
 def furnish(floor: Floor) -> str:
     """Tasks, items and judgments; an invitation for an owner."""
@@ -90,6 +118,8 @@ def furnish(floor: Floor) -> str:
         )  # fmt: skip
         items: list[TaskItem] = [read_item(item, "screens")]
         floor.open_task(one, items)
+    for one, item in (HELPED, LESSON):
+        floor.open_task(Task.model_validate({"guidelines": GUIDELINES, **one}), [read_item(item, "screens")])
     study = Study(name="help-on-problems", cases=CasesSettings(testbed="reasoning", n=80))
     done = conduct(study, floor.workspace, no_model, lambda *_: None)
     write_page(done, results_of(done))
@@ -142,14 +172,36 @@ def tour(browser: Browser, address: str, token: str) -> None:
         page.goto(f"{address}/tasks/{name}/judge")
         page.wait_for_selector(".turn")
         shoot(page, f"judge-{name}")
+    on_the_judging_page(page, address)
     for name, path in (
-        ("quality", "/tasks/helpful/quality"), ("rater", "/tasks/helpful/raters/simulated/cy"),
+        ("error", "/nowhere"), ("quality", "/tasks/helpful/quality"), ("rater", "/tasks/helpful/raters/simulated/cy"),
         ("disagreements", "/tasks/helpful/disagreements"), ("me", "/me"),
     ):  # fmt: skip
         page.goto(address + path)
         page.wait_for_timeout(6000)  # figures are computed behind the page, which looks for them
         shoot(page, name, whole=name != "disagreements")
     designing(page, address)
+
+
+def on_the_judging_page(page: Page, address: str) -> None:
+    """What comes of a press: the key sheet, what there is to learn from a training item, and the second look."""
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(f"{address}/tasks/comparison/judge")
+    page.wait_for_selector(".turn")
+    page.keyboard.press("?")
+    shoot(page, "judge-keys")
+    page.goto(f"{address}/tasks/lesson/judge")
+    page.wait_for_selector(".turn")
+    page.keyboard.press("1")
+    page.wait_for_selector(".known")
+    shoot(page, "judge-training")
+    page.goto(f"{address}/tasks/helped/judge")
+    page.wait_for_selector(".turn")
+    page.keyboard.press("n")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#second-look:not([hidden])")
+    page.keyboard.press("a")
+    shoot(page, "judge-second-look")
 
 
 def designing(page: Page, address: str) -> None:

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from kilter.cli import pages
 from kilter.cli.main import execute
 from kilter.cli.pages import open_pages, owner_link
+from kilter.errors import SettingsError
 from kilter.feedback.accounts import People
 from kilter.oversight.study import Study
 from kilter.record import Workspace
@@ -72,7 +73,8 @@ def test_feedback_serve_shows_the_workspaces_studies(tmp_path: Path, monkeypatch
     begin_study(tmp_path)
     shown = []
 
-    def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
+    def run(app: FastAPI, host: str, port: int, ready: Callable[[str], None], proxy: str | None) -> None:
+        assert proxy == "10.0.0.0/24"
         people = app.state.site.people
         owner = people.join(people.invite("owner"), "Ann", "four unrelated words")
         browser = TestClient(app)
@@ -80,8 +82,10 @@ def test_feedback_serve_shows_the_workspaces_studies(tmp_path: Path, monkeypatch
         shown.append(browser.get("/studies").text)
 
     monkeypatch.setattr(importlib.import_module("kilter.serving.running"), "run", run)
-    assert execute(["feedback", "serve", "--workspace", str(tmp_path)]) == 0
+    words = ["feedback", "serve", "--workspace", str(tmp_path), "--proxy"]
+    assert execute([*words, "10.0.0.0/24"]) == 0
     assert "begun-here" in shown[0]
+    assert execute([*words, "nginx"]) == SettingsError.exit_code
 
 
 def test_a_port_that_is_taken_does_not_stop_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from people import STARTED, make_items, make_task, place_of, rater, send
+from sqlalchemy import func, select
 
 from kilter.errors import DataError
-from kilter.feedback.work import Desk, Submission
+from kilter.feedback.tasks import Task
+from kilter.feedback.work import Desk, Rater, Submission
+from kilter.feedback.work.tables import assignments
 from kilter.record import Record, Workspace
 
 
@@ -26,9 +31,11 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def record(tmp_path: Path) -> Iterator[Record]:
-    with Workspace.open(tmp_path / "ws") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def record(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Record]:
+    on_server = request.param == "postgresql"
+    address = request.getfixturevalue("postgresql_server").schema() if on_server else None
+    with Workspace.open(tmp_path / "ws", address) as opened:
         yield opened.record
 
 
@@ -213,6 +220,73 @@ def test_training_then_qualification_then_work(desk: Desk) -> None:
         assert desk.standing(task, rater(who)).stage == ("working" if good else "refused")
 
 
+def qualifying(desk: Desk, count: int = 4, **settings: Any) -> Task:
+    """A task with as many qualification items, half of which are to be met, and work after them."""
+    task = make_task(order="given", checks={"qualification": 0.5}, **settings)
+    desk.add_task(task)
+    desk.add_items(task, make_items(count, use="qualification", answers={"better": 0}))
+    desk.add_items(task, make_items(3, start=count))
+    return task
+
+
+def skip(desk: Desk, task: Task, who: Rater, assignment: str, key: str = "") -> None:
+    desk.set_aside(task, who, assignment, "skipped", "no idea", key or f"key-skip-{assignment}", STARTED)
+
+
+@pytest.mark.parametrize(("skipped", "stage"), [(4, "refused"), (3, "refused"), (2, "working")])
+def test_who_skips_a_known_answer_has_not_met_it(desk: Desk, skipped: int, stage: str) -> None:
+    task, who = qualifying(desk), rater(1)
+    for number, one in enumerate(desk.next(task, who, 4)):
+        if number < skipped:
+            skip(desk, task, who, one.id)
+        else:
+            send(desk, task, who, one, place_of(one, 0))
+    found = desk.standing(task, who)
+    assert (found.stage, found.right, found.asked) == (stage, 4 - skipped, 4)
+
+
+def test_a_known_answer_that_was_changed_counts_as_it_is_in_the_end(desk: Desk) -> None:
+    task, who = qualifying(desk), rater(1)
+    [first, *others] = desk.next(task, who, 4)
+    for turn in range(5):  # submitted, taken back, submitted: however often, it is one item
+        send(desk, task, who, first, place_of(first, 0), key=f"key-right-{turn}")
+        skip(desk, task, who, first.id, f"key-back-{turn}")
+    send(desk, task, who, first, place_of(first, 1), key="key-wrong-in-the-end")
+    for number, one in enumerate(others):
+        send(desk, task, who, one, place_of(one, min(number, 1)))
+    found = desk.standing(task, who)
+    assert (found.stage, found.right, found.asked) == ("refused", 1, 4)
+
+
+def test_a_known_side_is_met_whatever_the_strength(desk: Desk) -> None:
+    task, who = qualifying(desk, questions=[{"type": "comparison", "name": "better", "strength": 3}]), rater(1)
+    for one in desk.next(task, who, 4):
+        send(desk, task, who, one, {"choice": place_of(one, 0), "strength": 2})
+    assert desk.standing(task, who).stage == "working"
+
+
+def test_a_flagged_check_holds_nobody_up(desk: Desk) -> None:
+    task = qualifying(desk)
+    [bad, *_] = desk.next(task, rater(1), 4)
+    desk.set_aside(task, rater(1), bad.id, "flagged", "both are the same", "key-of-the-flag", STARTED)
+    for one in desk.next(task, rater(2), 4):
+        send(desk, task, rater(2), one, place_of(one, 0))
+    found = desk.standing(task, rater(2))
+    assert (found.stage, found.asked) == ("working", 3)
+
+
+def test_what_is_taken_back_does_not_eat_the_quota(desk: Desk) -> None:
+    task, who = make_task(quota=3), rater(1)
+    desk.add_task(task)
+    desk.add_items(task, make_items(6))
+    [one] = desk.next(task, who)
+    for turn in range(4):
+        send(desk, task, who, one, key=f"key-there-{turn}")
+        skip(desk, task, who, one.id, f"key-back-{turn}")
+    assert desk.standing(task, who).judged == 0
+    assert len(desk.next(task, who, 6)) == 3
+
+
 def test_the_overlap_sample_holds_the_same_share_of_each_stratum(desk: Desk) -> None:
     task = make_task(overlap={"judges": 1, "sample": 0.25, "sample_judges": 3})
     desk.add_task(task)
@@ -234,7 +308,7 @@ def test_what_raters_differ_on_comes_first(desk: Desk) -> None:
 
 
 def test_higher_priority_comes_first(desk: Desk) -> None:
-    task = make_task(order="uncertain")
+    task = make_task(order="random")
     desk.add_task(task)
     items = make_items(10)
     desk.add_items(task, items)
@@ -276,7 +350,7 @@ def test_many_raters_at_once_give_exactly_what_is_wanted(desk: Desk) -> None:
 
 
 class Office(RuleBasedStateMachine):
-    """Raters do what they like in any order; the counts hold all the time."""
+    """Raters do what they like in any order: gold among the work, flags, a quota; the counts hold all the time."""
 
     raters = st.integers(0, 3)
 
@@ -288,9 +362,9 @@ class Office(RuleBasedStateMachine):
         self.workspace = Workspace.open(Path(self.folder.name))
         self.clock = Clock()
         self.desk = Desk(self.workspace.record, self.clock)
-        self.task = make_task(overlap={"judges": 2}, hold_minutes=1)
+        self.task = make_task(overlap={"judges": 2}, hold_minutes=1, quota=5, checks={"gold": 0.4})
         self.desk.add_task(self.task)
-        self.desk.add_items(self.task, make_items(4))
+        self.desk.add_items(self.task, [*make_items(4), *make_items(2, 4, use="gold", answers={"better": 0})])
         self.seen: dict[tuple[int, str], object] = {}
         self.number = 0
 
@@ -304,14 +378,22 @@ class Office(RuleBasedStateMachine):
         if self.seen:
             (who, _), one = data.draw(st.sampled_from(list(self.seen.items())))
             self.number += 1
-            send(self.desk, self.task, rater(who), one, answer, key=f"key-{self.number:08}")  # type: ignore[arg-type]
+            with suppress(DataError):  # somebody else has flagged it, too
+                send(self.desk, self.task, rater(who), one, answer, key=f"key-{self.number:08}")
 
-    @rule(data=st.data())
-    def skip(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), state=st.sampled_from(["skipped", "skipped", "flagged"]))
+    def set_aside(self, data: st.DataObject, state: Literal["skipped", "flagged"]) -> None:
         if self.seen:
             who, key = data.draw(st.sampled_from(list(self.seen)))
             self.number += 1
-            self.desk.set_aside(self.task, rater(who), key, "skipped", "why not", f"key-{self.number:08}", STARTED)
+            with suppress(DataError):
+                self.desk.set_aside(self.task, rater(who), key, state, "why not", f"key-{self.number:08}", STARTED)
+
+    @rule(data=st.data(), answer=st.sampled_from([0, 1]))
+    def draft(self, data: st.DataObject, answer: int) -> None:
+        if self.seen:
+            who, key = data.draw(st.sampled_from(list(self.seen)))
+            self.desk.save_draft(self.task, rater(who), key, {"better": answer})
 
     @rule(seconds=st.sampled_from([1, 70]))
     def wait(self, seconds: int) -> None:
@@ -319,11 +401,24 @@ class Office(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_wanted(self) -> None:
-        counted = Counter(one.artifact for one in self.desk.results("t"))
+        results, flagged = self.desk.results("t"), self.desk.flagged("t")
+        counted = Counter(one.artifact for one in results if one.item.use == "work" and one.artifact not in flagged)
         assert all(count <= 2 for count in counted.values())
-        assert len({(one.artifact, one.judge) for one in self.desk.results("t")}) == counted.total()
+        assert len({(one.artifact, one.judge) for one in results}) == len(results)
         found = self.desk.progress("t")
         assert (found.judgments, found.complete) == (counted.total(), sum(one == 2 for one in counted.values()))
+
+    @invariant()
+    def each_is_credited_with_what_they_did(self) -> None:
+        with self.workspace.record.reading() as connection:
+            done = select(assignments.c.rater, func.count()).where(assignments.c.state == "submitted")
+            count: dict[str, int] = dict(connection.execute(done.group_by(assignments.c.rater)).all())
+        for who in range(4):
+            assert self.desk.standing(self.task, rater(who)).judged == count.get(rater(who).id, 0)
+
+    @invariant()
+    def what_is_flagged_can_be_decided(self) -> None:
+        assert {one.artifact for one in self.desk.flags("t")} == self.desk.flagged("t")
 
     def teardown(self) -> None:
         assert self.workspace.record.verify().ok

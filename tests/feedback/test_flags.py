@@ -9,16 +9,18 @@ from sqlalchemy import delete
 
 from kilter.errors import DataError
 from kilter.feedback.tasks import Task
-from kilter.feedback.work import Desk
-from kilter.feedback.work.tables import flags
+from kilter.feedback.work import Assignment, Desk, queue
+from kilter.feedback.work.tables import assignments, flags
 from kilter.record import Workspace
 
 BOSS = rater("boss")
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Workspace.open(tmp_path / "ws") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    on_server = request.param == "postgresql"
+    address = request.getfixturevalue("postgresql_server").schema() if on_server else None
+    with Workspace.open(tmp_path / "ws", address) as opened:
         yield Desk(opened.record)
 
 
@@ -122,3 +124,45 @@ def test_an_item_without_a_flag_cannot_be_ruled_on(desk: Desk, task: Task) -> No
     for artifact in (found.artifact, "a" * 64):
         with pytest.raises(DataError, match="No flag stands"):
             desk.rule(task, BOSS, artifact, "retired")
+
+
+def mine(desk: Desk, task: Task, number: int) -> Assignment:
+    with desk.record.reading() as connection:
+        [one] = queue.find(connection, assignments.c.rater == rater(number).id)
+    return one
+
+
+def test_who_flagged_an_item_may_judge_it_after_all(desk: Desk, task: Task) -> None:
+    assert send(desk, task, rater(2), mine(desk, task, 2), key="key-after-all") == "submitted"
+    assert (desk.flags("t"), desk.flagged("t")) == ([], set())
+    progress = desk.progress("t")
+    assert (progress.judgments, progress.wanted) == (2, 3)
+    [one] = desk.next(task, rater(3))
+    assert send(desk, task, rater(3), one) == "submitted"
+    current = {one.id for one in desk.record.judgments()} - {one.supersedes for one in desk.record.judgments()}
+    notes = [one for one in desk.record.judgments() if one.id in current and isinstance(one.value, dict)]
+    assert notes == [], "the flag is withdrawn on the record"
+
+
+def test_a_skip_in_place_of_a_flag_returns_the_item(desk: Desk, task: Task) -> None:
+    one = mine(desk, task, 2)
+    desk.set_aside(task, rater(2), one.id, "skipped", "not for me", "key-skip-2", STARTED)
+    assert desk.flags("t") == []
+    assert len(desk.next(task, rater(3))) == 1
+
+
+def test_a_flag_that_others_share_or_a_researcher_agrees_with_stays(desk: Desk) -> None:
+    task = make_task(overlap={"judges": 3})
+    desk.add_task(task)
+    desk.add_items(task, make_items(1))
+    [first], [second] = desk.next(task, rater(1)), desk.next(task, rater(2))
+    for number, one in ((1, first), (2, second)):
+        desk.set_aside(task, rater(number), one.id, "flagged", "an advertisement", f"key-flag-{number}", STARTED)
+    with pytest.raises(DataError, match="Somebody else has flagged"):
+        send(desk, task, rater(1), first)
+    [found] = desk.flags("t")
+    assert len(found.notes) == 2
+    desk.rule(task, BOSS, found.artifact, "retired")
+    with pytest.raises(DataError, match="taken this item out"):
+        send(desk, task, rater(2), second)
+    assert [one.retired for one in desk.flags("t")] == [True]

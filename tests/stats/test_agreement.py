@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import krippendorff
 import numpy as np
 import pytest
@@ -37,6 +39,29 @@ def test_ac1_on_paper():
     assert raw is not None
     assert ac1.value == pytest.approx((0.9 - 0.255) / (1 - 0.255))
     assert raw.value == pytest.approx(0.9)
+
+
+def ac1_item_by_item(table: list[list[int | None]], *, chance_from_all: bool) -> float:
+    """Gwet (2008), equations for any number of raters with missing ones, without arrays."""
+    items = [[row[number] for row in table if row[number] is not None] for number in range(len(table[0]))]
+    paired = [one for one in items if len(one) > 1]
+    categories = sorted({value for one in paired for value in one})
+    agree = [
+        Fraction(sum(one.count(k) * (one.count(k) - 1) for k in categories), len(one) * (len(one) - 1))
+        for one in paired
+    ]
+    counted = items if chance_from_all else paired
+    shares = [sum(Fraction(one.count(k), len(one)) for one in counted) / len(counted) for k in categories]
+    chance = sum(share * (1 - share) for share in shares) / (len(categories) - 1)
+    return float((sum(agree) / len(agree) - chance) / (1 - chance))
+
+
+def test_ac1_of_the_published_example():
+    # Gwet's package irrCAC gives 0.77544: its chance agreement counts the item that one observer alone has seen, too.
+    assert ac1_item_by_item(OBSERVERS, chance_from_all=True) == pytest.approx(0.77544, abs=5e-6)
+    found = gwet_ac1(Ratings.from_table(OBSERVERS)).estimate
+    assert found is not None
+    assert found.value == pytest.approx(ac1_item_by_item(OBSERVERS, chance_from_all=False))
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +14,9 @@ from accessible import assert_accessible
 from conftest import Office
 from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Route, expect, sync_playwright
 
+from kilter.errors import DataError, StorageError
 from kilter.feedback.tasks import Task, read_item
+from kilter.feedback.work import Desk
 from kilter.serving.running import running
 from kilter.web import create_app
 
@@ -222,13 +227,57 @@ def test_a_flaw_by_keys_and_one_by_mouse(office: Office, open_page: Open) -> Non
     assert spans == [("Sydney,", "wrong", "It is Canberra"), ("🙂", "wrong", None)]
 
 
+def test_a_ranking_by_mouse(office: Office, open_page: Open) -> None:
+    add_kind(office, "ranking")
+    page = open_page("/tasks/ranking/judge")
+    page.wait_for_selector(".response")
+    for rank, text in enumerate(TEXTS, 1):
+        row = page.locator("#questions .rank").nth(shown_as(page, text[:5]))
+        row.locator("button").nth(rank - 1).click()
+    page.locator("#submit").click()
+    expect(page.locator(".turn .text")).to_have_text("ranking 1?")
+    saved(page)
+    assert values(office, "ranking") == [[0, 1, 2, 3]]
+
+
+def test_text_that_runs_from_right_to_left_is_shown_so(office: Office, open_page: Open) -> None:
+    add_kind(office, "ranking")
+    page = open_page("/tasks/ranking/judge")
+    page.wait_for_selector(".response")
+    ways = {text: page.locator(".response .text").nth(shown_as(page, text[:5])).evaluate(
+        "node => getComputedStyle(node).direction"
+    ) for text in TEXTS}  # fmt: skip
+    assert [ways[text] for text in TEXTS] == ["ltr", "ltr", "rtl", "ltr"]
+
+
+def test_judging_under_a_path_prefix(office: Office, chromium: Browser) -> None:
+    add_kind(office, "comparison")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    site = replace(office.site, public=f"http://127.0.0.1:{port}/lab")
+    with running(create_app(site), port=port) as address:
+        context = chromium.new_context()
+        context.add_cookies([{"name": "kilter_session", "value": office.tokens["rater"], "url": address}])
+        page = context.new_page()
+        page.goto(f"{address}/lab")
+        page.locator("a[href='/lab/tasks/comparison/judge']").first.click()
+        page.wait_for_selector(".response")
+        press(page, "3")
+        expect(page.locator(".turn .text")).to_have_text("comparison 1?")
+        saved(page)
+        context.close()
+    assert values(office, "comparison") == ["tie"]
+
+
 def test_each_kind_by_mouse(office: Office, open_page: Open) -> None:
     clicks = {
+        "rating": [*(f"#questions .row:nth-child({row}) button:nth-child(6)" for row in (1, 2, 3, 4)), "#submit"],
         "comparison": ["text=Equally good"], "strength": ["text=Equally good"], "label": ["text=fine"],
         "labels": ["text=rude", "#submit"], "steps": [".steps li:nth-child(1) button[title=Bad]", "#submit"],
         "flaws": ["text=No flaws here", "#submit"],
     }  # fmt: skip
     expected = {"comparison": "tie", "strength": "tie", "label": "fine", "labels": ["rude"], "steps": [-1], "flaws": 0}
+    expected["rating"] = [{"helpful": 6, "honest": 6}] * 2
     for kind, selectors in clicks.items():
         add_kind(office, kind)
         page = open_page(f"/tasks/{kind}/judge")
@@ -327,6 +376,54 @@ def test_a_server_that_restarts_gets_everything_once(office: Office, chromium: B
     assert values(office, "comparison") == ["tie"] * 2
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_lost_on_the_way_each_answer_is_kept_once(office: Office, open_page: Open, seed: int) -> None:
+    add_kind(office, "comparison", 10)
+    random, said = Random(seed), {"3": "tie", "0": "both bad"}
+    wanted: dict[str, str] = {}
+    page = open_page("/tasks/comparison/judge")
+
+    def unreliable(route: Route) -> None:
+        match random.choice(["lost", "unanswered", "busy", "well", "well"]):
+            case "lost":
+                route.abort()
+            case "unanswered":  # the server has it, and the page does not know
+                route.fetch()
+                route.abort()
+            case "busy":
+                route.fulfill(status=503, json={"error": "busy"})
+            case _:
+                route.continue_()
+
+    def answer() -> None:
+        key = random.choice("30")
+        wanted[page.locator(".turn .text").inner_text()] = said[key]
+        press(page, key)
+        settled(page)
+
+    page.route("**/submit", unreliable)
+    empty = page.locator("#record", has_text="Nothing is left")
+    while not empty.count():
+        if not page.locator(".turn").count():
+            page.wait_for_timeout(50)
+            continue
+        answer()
+        match random.randrange(4):
+            case 0:
+                page.reload()
+            case 1:
+                press(page, "z")
+                expect(page.locator("#notice")).to_contain_text("changing an earlier answer")
+                answer()
+    page.unroute("**/submit")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    saved(page)
+    results = office.site.desk.results("comparison")
+    assert {one.item.prompt[-1]["content"]: one.value for one in results} == wanted
+    assert len(results) == len(wanted) == 10
+    assert office.site.desk.record.verify().ok
+
+
 def test_a_draft_survives_a_reload(office: Office, open_page: Open) -> None:
     add_kind(office, "text")
     page = open_page("/tasks/text/judge")
@@ -335,6 +432,118 @@ def test_a_draft_survives_a_reload(office: Office, open_page: Open) -> None:
     expect(page.locator("#missing")).to_have_text("Draft saved")
     page.reload()
     expect(page.locator("#questions textarea")).to_have_value("half a thought")
+
+
+PARTS: dict[str, tuple[list[str], str]] = {
+    "rating": (["5", "4"], "#questions [aria-checked=true]"),
+    "ranking": (["2", "1", "3"], "#questions [aria-checked=true]"),
+    "steps": (["3", "2"], ".steps [aria-checked=true]"),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_what_is_half_done_survives_a_reload_and_a_look_back(office: Office, open_page: Open, kind: str) -> None:
+    add_kind(office, kind)
+    keys, marked = PARTS[kind]
+    page = open_page(f"/tasks/{kind}/judge")
+    page.wait_for_selector(".turn")
+    press(page, *keys, "Control+s")
+    expect(page.locator("#missing")).to_have_text("Draft saved")
+    before = page.locator(marked).all_inner_texts()
+    page.reload()
+    expect(page.locator(marked)).to_have_count(len(keys))
+    assert page.locator(marked).all_inner_texts() == before
+    page.evaluate("indexedDB.deleteDatabase('kilter-outbox')")  # another browser: the server has it, too
+    page.reload()
+    expect(page.locator(marked)).to_have_count(len(keys))
+    assert values(office, kind) == [], "a draft is no judgment"
+
+
+def test_a_server_that_cannot_keep_it_gets_it_later(office: Office, open_page: Open, monkeypatch) -> None:
+    add_kind(office, "comparison", 4)
+    page = open_page("/tasks/comparison/judge")
+    page.wait_for_selector(".response")
+
+    def full(*_: Any) -> None:
+        raise StorageError("The disk is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Desk, "submit", full)
+        broken.setattr(Desk, "batch", full)
+        for _ in range(2):
+            press(page, "3")
+            settled(page)
+        expect(page.locator("#outbox")).to_contain_text("2 waiting")
+        expect(page.locator("#record")).not_to_contain_text("Nothing is left")
+    saved(page)
+    assert values(office, "comparison") == ["tie"] * 2
+
+
+def test_what_is_not_taken_can_be_sent_again(office: Office, open_page: Open, monkeypatch) -> None:
+    add_kind(office, "comparison", 4)
+    page = open_page("/tasks/comparison/judge")
+    page.wait_for_selector(".response")
+
+    def unfit(*_: Any) -> None:
+        raise DataError("This is not to be.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Desk, "submit", unfit)
+        press(page, "3")
+        expect(page.locator("#notice")).to_contain_text("This is not to be.")
+    page.reload()
+    expect(page.locator("#notice")).to_contain_text("not taken: 1")
+    page.locator("#notice button", has_text="Send again").click()
+    expect(page.locator("#notice")).to_be_hidden()
+    saved(page)
+    assert values(office, "comparison") == ["tie"]
+
+
+def test_somebody_else_in_the_same_browser_leaves_the_work_to_its_owner(office: Office, open_page: Open) -> None:
+    add_kind(office, "comparison", 4)
+    office.add("another", "rater")
+    page = open_page("/tasks/comparison/judge")
+    page.wait_for_selector(".response")
+    cookie = {"name": "kilter_session", "url": page.url.partition("/tasks")[0]}
+    page.context.add_cookies([{**cookie, "value": office.tokens["another"]}])
+    press(page, "3")
+    expect(page.locator("#notice")).to_contain_text("somebody else has signed in")
+    expect(page.locator("#outbox")).to_contain_text("1 waiting")
+    assert values(office, "comparison") == []
+    page.context.add_cookies([{**cookie, "value": office.tokens["rater"]}])
+    saved(page)
+    [found] = office.site.desk.results("comparison")
+    rater = next(one for one in office.site.people.all() if one.name == "rater")
+    assert found.judgment.judge == f"people/{rater.alias}"
+
+
+def test_a_press_before_the_item_can_have_been_read_is_none(office: Office, open_page: Open) -> None:
+    add_kind(office, "comparison")
+    page = open_page("/tasks/comparison/judge")
+    page.wait_for_selector(".response")
+    press(page, "3", "0")  # at once
+    expect(page.locator(".turn .text")).to_have_text("comparison 1?")
+    expect(page.locator("#questions [aria-checked=true]")).to_have_count(0)
+    settled(page)
+    press(page, "0")
+    expect(page.locator(".turn .text")).to_have_text("comparison 2?")
+    saved(page)
+    assert sorted(values(office, "comparison")) == ["both bad", "tie"]
+
+
+def test_a_flag_is_taken_back_like_any_answer(office: Office, open_page: Open) -> None:
+    add_kind(office, "comparison")
+    page = open_page("/tasks/comparison/judge")
+    page.wait_for_selector(".response")
+    press(page, "f")
+    page.locator("#reason").fill("a slip")
+    page.locator("#why button.main").click()
+    expect(page.locator(".turn .text")).to_have_text("comparison 1?")
+    settled(page)
+    press(page, "z", "3")
+    expect(page.locator(".turn .text")).to_have_text("comparison 1?")
+    saved(page)
+    assert (values(office, "comparison"), office.site.desk.flags("comparison")) == (["tie"], [])
 
 
 def test_a_second_tab_waits_or_takes_over(office: Office, open_page: Open) -> None:
@@ -376,6 +585,29 @@ def test_what_is_missing_is_named_and_the_key_sheet_opens(office: Office, open_p
     press(page, "?")
     expect(page.locator("#keys")).to_be_visible()
     expect(page.locator("#key-list")).to_contain_text("Undo")
+
+
+SHEET = {
+    "comparison": {"1": "Left", "→": "Right", "3": "Equally good", "0": "Both bad"},
+    "ranking": {"1 – 4": "Rank of the highlighted response"},
+    "rating": {"1 – 7": "Grade", "← →": "Another row"},
+    "label": {"1": "toxic", "2": "fine"},
+    "flaws": {"M": "Mark text word by word", "N": "No flaws here"},
+    "steps": {"1": "Bad", "2": "Neutral", "3": "Good"},
+}
+
+
+@pytest.mark.parametrize("kind", SHEET)
+def test_the_key_sheet_says_what_the_keys_of_the_question_do(office: Office, open_page: Open, kind: str) -> None:
+    add_kind(office, kind)
+    page = open_page(f"/tasks/{kind}/judge")
+    page.wait_for_selector(".turn")
+    press(page, "?")
+    told = dict(zip(*(page.locator(f"#key-list {one}").all_inner_texts() for one in ("dt", "dd")), strict=True))
+    assert {key: told.get(key) for key in SHEET[kind]} == SHEET[kind]
+    assert "Backspace" not in told
+    if kind == "label":
+        assert "3" not in told, "it does nothing"
 
 
 def test_training_explains_before_it_goes_on(office: Office, open_page: Open) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import PASSWORD, Office, key_of
 from fastapi.testclient import TestClient
@@ -108,6 +110,20 @@ def test_a_researcher_invites_raters_and_nobody_else(office: Office) -> None:
     word = key_of(browser.get("/people").text)
     assert "/join/" in browser.post("/people/invite", data={"csrf": word, "role": "rater"}).text
     assert browser.post("/people/invite", data={"csrf": word, "role": "owner"}).status_code == 403
+
+
+def test_another_role_leaves_a_person_their_tasks(office: Office) -> None:
+    office.add("narrow", "rater", ["helpful"])
+    browser = office.client("owner")
+    page = browser.get("/people").text
+    person = next(one for one in office.site.people.all() if one.name == "narrow")
+    form = page[page.index(f"/people/{person.id}/change") :].partition("</form>")[0]
+    assert "Judges: helpful" in form
+    ticked = re.findall(r'name="tasks" value="([^"]+)" checked', form)
+    sent = {"csrf": key_of(page), "role": "researcher", "tasks": ticked}
+    assert browser.post(f"/people/{person.id}/change", data=sent).status_code == 303
+    changed = next(one for one in office.site.people.all() if one.name == "narrow")
+    assert (changed.role, changed.tasks) == ("researcher", ("helpful",))
 
 
 @pytest.mark.parametrize("cut_off", [True, False])

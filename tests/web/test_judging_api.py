@@ -6,7 +6,9 @@ import json
 
 from conftest import Office
 
+from kilter.errors import StorageError
 from kilter.feedback.tasks import Task, read_item
+from kilter.feedback.work import Desk
 
 
 def submission(assignment: str, answer: object, key: str = "") -> dict[str, object]:
@@ -172,3 +174,18 @@ def test_nonsense_is_told_in_words(office: Office) -> None:
     unknown = browser.post("/api/tasks/nothing/next", json={}, headers={"X-CSRF": browser.csrf})
     assert unknown.status_code == 400
     assert "There is no task 'nothing'" in unknown.json()["error"]
+
+
+def test_what_the_database_cannot_keep_now_is_to_be_sent_again(office: Office, monkeypatch) -> None:
+    browser = office.client("rater")
+    [one, *_] = browser.api("/api/tasks/helpful/next")["items"]
+
+    def locked(*_: object) -> None:
+        raise StorageError("Another process has been writing for more than 60 seconds.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Desk, "submit", locked)
+        sent = {"json": submission(one["assignment"], 0), "headers": {"X-CSRF": browser.csrf}}
+        answer = browser.post("/api/tasks/helpful/submit", **sent)
+    assert (answer.status_code, "writing" in answer.json()["error"]) == (503, True)
+    assert browser.api("/api/tasks/helpful/submit", submission(one["assignment"], 0))["state"] == "submitted"

@@ -30,6 +30,10 @@ def serve(
     public: Annotated[
         str | None, typer.Option(metavar="URL", help="Where people reach it behind a reverse proxy, path included.")
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Reverse proxy on another machine, or its network: 10.0.0.0/24."),
+    ] = None,
     oidc: Annotated[
         Path | None, typer.Option("--oidc", metavar="FILE.yaml", help="Let people sign in with an account elsewhere.")
     ] = None,
@@ -40,6 +44,7 @@ def serve(
     link is printed that makes its reader the owner; who else may come in, the owner decides on the page.
     """
     _check_public(public, host)
+    _check_proxy(proxy)
     from kilter.feedback.accounts import People
     from kilter.feedback.work import Desk
     from kilter.record import Workspace
@@ -62,7 +67,7 @@ def serve(
                 typer.echo(f"You own this workspace: open {link} once, within a day.")
 
         with contextlib.suppress(KeyboardInterrupt):
-            run(create_app(site), host, port, ready)
+            run(create_app(site), host, port, ready, proxy)
 
 
 def add_task(desk: Desk, task: Task) -> int:
@@ -101,6 +106,15 @@ def _check_public(public: str | None, host: str) -> None:
             "Others reach this server by http, which anybody on the way can read. Put a reverse proxy with https "
             "before it and name its address with --public.", err=True,
         )  # fmt: skip
+
+
+def _check_proxy(proxy: str | None) -> None:
+    try:
+        ipaddress.ip_network(proxy or "127.0.0.1")
+    except ValueError as error:
+        raise SettingsError(
+            f"--proxy is the IP address of the reverse proxy, or its network such as 10.0.0.0/24, not {proxy}: {error}."
+        ) from error
 
 
 def _local(host: str) -> bool:

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kilter.errors import KilterError
+from kilter.errors import KilterError, StorageError
 from kilter.web import pages
 from kilter.web.routes import ROUTERS
 from kilter.web.security import NotSignedIn, Refused, guard
@@ -46,8 +46,9 @@ class _UnderPrefix:
         self._app, self._prefix = app, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if str(scope.get("path", "")).startswith(f"{self._prefix}/"):
-            scope = {**scope, "path": scope["path"].removeprefix(self._prefix)}
+        path = str(scope.get("path", ""))
+        if path == self._prefix or path.startswith(f"{self._prefix}/"):
+            scope = {**scope, "path": path.removeprefix(self._prefix) or "/"}
         await self._app(scope, receive, send)
 
 
@@ -65,6 +66,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(KilterError)
     def unfit(request: Request, error: KilterError) -> Response:
         return _told(request, 400, str(error))
+
+    @app.exception_handler(StorageError)
+    def later(request: Request, error: StorageError) -> Response:
+        return _told(request, 503, str(error))  # and not 400: pages keep what they sent and send it again
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> Response:

@@ -21,6 +21,7 @@ _WHY = {
     413: "The request is too large.",
     422: "A part of the request is missing or of another form.",
     429: "Too many requests.",
+    503: "The database cannot be used now; ask again.",
 }
 _HTML: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
 _JSON: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

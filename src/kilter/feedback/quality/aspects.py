@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from kilter.feedback.tasks import BOTH_BAD, TIE, Question, Task, TaskItem
+from kilter.feedback.tasks import BOTH_BAD, TIE, Question, Task, TaskItem, side_of
 from kilter.feedback.work import Result
 from kilter.stats import Level, Ratings, ranking_pairs, ranks
 
@@ -137,12 +137,6 @@ def kinds(question: Question) -> list[_Kind]:
             return [_Kind("any", "nominal", "response", _flawed)]
         case "text":
             return []
-
-
-def side_of(value: Any) -> int | str:
-    """Of a comparison's answer: the number of the better response, "tie" or "both bad"."""
-    side: int | str = value["better"] if isinstance(value, dict) else value
-    return side
 
 
 def signed_strength(value: Any) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from kilter.feedback.quality.aspects import Aspect, Part, side_of
-from kilter.feedback.tasks import BOTH_BAD, TIE, Task
+from kilter.feedback.quality.aspects import Aspect, Part
+from kilter.feedback.tasks import BOTH_BAD, TIE, Task, side_of
 from kilter.feedback.work import Result
 from kilter.stats import Finding, bootstrap_mean, first_place_share
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kilter.errors import DataError
-from kilter.feedback.quality.aspects import of_use, side_of
-from kilter.feedback.tasks import BOTH_BAD, TIE, Task, TaskItem
+from kilter.feedback.quality.aspects import of_use
+from kilter.feedback.tasks import BOTH_BAD, TIE, Task, TaskItem, side_of
 from kilter.feedback.work import Result
 from kilter.stats import BradleyTerry, Estimate, bradley_terry, ranking_pairs, rate
 from kilter.stats.bootstrap import REPLICATES

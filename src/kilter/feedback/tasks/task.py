@@ -44,7 +44,7 @@ class Task(Settings):
     overlap: Overlap = Overlap()
     checks: Checks = Checks()
     quota: int | None = Field(None, ge=1, description="Most items that one rater may judge; null: no limit.")
-    order: Literal["given", "random", "uncertain", "disputed"] = Field(
+    order: Literal["given", "random", "disputed"] = Field(
         "random", description="Which items come first among those of equal priority."
     )
     hold_minutes: float = Field(30, gt=0, le=24 * 60, description="An item that a rater left alone so long is freed.")

@@ -17,7 +17,7 @@ from kilter.feedback.work import queue
 from kilter.feedback.work.asides import CAN_BE_JUDGED, Aside, asides
 from kilter.feedback.work.queue import FLAGGED
 from kilter.feedback.work.rater import Rater
-from kilter.feedback.work.tables import flags, items
+from kilter.feedback.work.tables import assignments, flags, items
 from kilter.record import Judgment
 
 Ruling = Literal["returned", "retired"]
@@ -41,6 +41,23 @@ def raise_flag(connection: Connection, number: int) -> None:
     connection.execute(delete(flags).where(flags.c.item == number))
     connection.execute(insert(flags), {"item": number, "wanted": wanted, "retired": False})
     connection.execute(update(items).where(items.c.id == number).values(wanted=0))
+
+
+def withdraw(connection: Connection, one: queue.Assignment) -> None:
+    """Put an item back into the queue that a rater flagged, and judges or skips after all.
+
+    Raises:
+        DataError: a researcher has retired it, or another rater has flagged it, too.
+    """
+    flag = connection.execute(select(flags.c.wanted, flags.c.retired).where(flags.c.item == one.number)).one_or_none()
+    if flag is None:
+        return  # a researcher was faster
+    same = assignments.c.item == one.number, assignments.c.state == FLAGGED, assignments.c.id != one.id
+    if flag.retired or connection.execute(select(assignments.c.id).where(*same).limit(1)).first() is not None:
+        who = "A researcher has taken this item out" if flag.retired else "Somebody else has flagged this item, too"
+        raise DataError(f"{who}, so it is not judged any more; your flag stays. Go on with the next one.")
+    connection.execute(delete(flags).where(flags.c.item == one.number))
+    connection.execute(update(items).where(items.c.id == one.number).values(wanted=flag.wanted))
 
 
 def standing_flags(connection: Connection, task: str) -> list[Flag]:

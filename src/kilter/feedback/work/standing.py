@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
 
-from kilter.feedback.tasks import Task, Use
+from kilter.feedback.tasks import Shown, Task, TaskItem, Use, known_met, read_answers
 from kilter.feedback.work.tables import assignments, items, standings
 
 Stage = Literal["training", "qualification", "working", "refused"]
@@ -19,7 +20,7 @@ class Standing:
 
     Attributes:
         judged: work and gold items submitted.
-        right, asked: known answers that were met in the qualification, and all that were asked for.
+        right, asked: once the qualification is over, known answers that were met in it, and all that were asked for.
     """
 
     stage: Stage
@@ -74,9 +75,28 @@ def _moved_on(connection: Connection, task: Task, rater: str, now: Standing) -> 
         if wanted is None:
             return replace(now, stage="working")
         if not _left(connection, task, rater, "qualification"):
-            passed = now.asked == 0 or now.right >= wanted * now.asked
-            return replace(now, stage="working" if passed else "refused")
+            scores = _agreement(connection, task, rater)
+            passed = sum(scores) >= wanted * len(scores) - 1e-9
+            stage: Stage = "working" if passed else "refused"
+            return replace(now, stage=stage, right=round(sum(scores)), asked=len(scores))
     return now
+
+
+def _agreement(connection: Connection, task: Task, rater: str) -> list[float]:
+    """From 0 to 1, how far a rater met each known answer of the qualification; what was skipped was not met."""
+    done = (
+        select(items.c.content, assignments.c.state, assignments.c.sides, assignments.c.answers)
+        .join(assignments, assignments.c.item == items.c.id)
+        .where(*_asked(task, "qualification"), assignments.c.rater == rater)
+        .where(assignments.c.state.in_(["submitted", "skipped"]))
+    )
+    scores: list[float] = []
+    for content, state, sides, given in connection.execute(done):
+        item = TaskItem.from_json(json.loads(content))
+        shown = Shown(item, tuple(json.loads(sides)))
+        answers = read_answers(task.questions, json.loads(given), shown) if state == "submitted" else {}
+        scores += known_met(task.questions, item, answers).values()
+    return scores
 
 
 def _left(connection: Connection, task: Task, rater: str, use: Use) -> bool:
@@ -84,5 +104,9 @@ def _left(connection: Connection, task: Task, rater: str, use: Use) -> bool:
     done = exists().where(
         assignments.c.item == items.c.id, assignments.c.rater == rater, assignments.c.state.notin_(["held", "freed"])
     )
-    query = select(items.c.id).where(items.c.task == task.name, items.c.use == use, ~done).limit(1)
-    return connection.execute(query).first() is not None
+    return connection.execute(select(items.c.id).where(*_asked(task, use), ~done).limit(1)).first() is not None
+
+
+def _asked(task: Task, use: Use) -> tuple[ColumnElement[bool], ...]:
+    """The condition for a task's items of a kind that anybody is asked: no flagged ones."""
+    return items.c.task == task.name, items.c.use == use, items.c.wanted.is_(None) | (items.c.wanted > 0)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, select, update
 
 from kilter.errors import DataError
-from kilter.feedback.tasks import Answer, HelpClaim, Shown, Task, placed, read_answers
+from kilter.feedback.tasks import Answer, HelpClaim, Shown, Task, known_met, placed, read_answers
 from kilter.feedback.work import flags, queue, second_look
 from kilter.feedback.work.asides import CAN_BE_JUDGED
 from kilter.feedback.work.queue import FLAGGED, HELD, SKIPPED, SUBMITTED, SURPLUS, Assignment
@@ -91,7 +91,8 @@ def submit(
     """Take a rater's answers; what they correct is superseded.
 
     Raises:
-        DataError: an answer is missing or of another form than its question, or belongs to the other look.
+        DataError: an answer is missing or of another form than its question, or belongs to the other look; or the rater
+            had flagged the item, and the flag cannot be taken back any more.
     """
     connection = transaction.connection
     if one.state == SUBMITTED and one.submission == sent.key:
@@ -100,6 +101,8 @@ def submit(
         return Outcome(SUBMITTED, help=None if one.state == SUBMITTED else one.look.claims(one.content))
     _check_look(one, sent)
     answers = read_answers(task.questions, dict(sent.answers), Shown(one.content, one.sides))
+    if one.state == FLAGGED:
+        flags.withdraw(connection, one)
     kept: dict[str, Any] = {"answers": json.dumps(sent.answers), "submission": sent.key, "reason": None}
     if one.state != SUBMITTED and not _room(connection, one):
         queue.close(connection, one, SURPLUS, submitted=now, **kept)
@@ -114,7 +117,8 @@ def submit(
         second_look.keep(connection, one.id, followed, sent.opened, sum(sent.active_ms.values()))
         transaction.add_exposures(one.look.exposures(one.content, ids[: len(rows)], followed, sent.opened))
     queue.close(connection, one, SUBMITTED, submitted=now, **kept)
-    _count(connection, task, one, _right(one, answers))
+    if one.state != SUBMITTED:  # a correction counts no second time
+        _count(connection, task, one, 1)
     if task.order == "disputed" and one.content.use == "work":
         _dispute(connection, task, one)
     return _outcome(task, one, sent.answers)
@@ -152,10 +156,10 @@ def set_aside(
 ) -> None:  # fmt: skip
     """Skip an item, or flag it as one that nobody should judge; the record says so, and an earlier answer is undone.
 
-    A flagged item is handed to nobody until a researcher has looked at it.
+    A flagged item is handed to nobody until a researcher has looked at it, or the rater has taken the flag back.
 
     Raises:
-        DataError: there is no reason.
+        DataError: there is no reason, or a flag cannot be taken back any more.
     """
     if one.state == state and one.submission == key:
         return
@@ -163,6 +167,8 @@ def set_aside(
         raise DataError("Say in a few words why, so that somebody can mend the item.")
     if state == FLAGGED:
         flags.raise_flag(connection, one.number)
+    elif one.state == FLAGGED:
+        flags.withdraw(connection, one)
     note = Judgment(
         one.artifact, NOT_JUDGED, rater.judge, rater.principal, {state: reason.strip()}, blinded=task.blind,
         started=started,
@@ -170,6 +176,8 @@ def set_aside(
     ids = add([note, *_withdrawn(task, rater, one, {}, started)])
     kept = {"reason": reason.strip(), "submission": key, "submitted": now}
     queue.close(connection, one, state, judgments=json.dumps({NOT_JUDGED: ids[0]}), **kept)
+    if one.state == SUBMITTED:
+        _count(connection, task, one, -1)
 
 
 def save_draft(
@@ -242,7 +250,8 @@ def _outcome(task: Task, one: Assignment, given: Mapping[str, Any]) -> Outcome:
     if one.content.use != "training":
         return Outcome(SUBMITTED)
     answers = read_answers(task.questions, dict(given), Shown(one.content, one.sides))
-    return Outcome(SUBMITTED, _right(one, answers), one.content.explanation, _known(task, one), _dealt(one))
+    right = {name: score >= 1 for name, score in known_met(task.questions, one.content, answers).items()}
+    return Outcome(SUBMITTED, right, one.content.explanation, _known(task, one), _dealt(one))
 
 
 def _dealt(one: Assignment) -> tuple[str, ...]:
@@ -268,21 +277,11 @@ def _room(connection: Connection, one: Assignment) -> bool:
     return wanted is None or taken < wanted
 
 
-def _right(one: Assignment, answers: Mapping[str, Answer]) -> dict[str, bool] | None:
-    if one.content.use == "work":
-        return None
-    return {name: name in answers and answers[name].value == known for name, known in one.content.answers.items()}
-
-
-def _count(connection: Connection, task: Task, one: Assignment, right: Mapping[str, bool] | None) -> None:
-    """Bring the rater's standing up to date; a correction counts no second time."""
-    if one.state == SUBMITTED:
-        return
+def _count(connection: Connection, task: Task, one: Assignment, by: int) -> None:
+    """Bring the rater's standing up to date when an item was done, or is no longer."""
     now = standing_of(connection, task, one.rater)
     if one.content.use in ("work", "gold"):
-        now = replace(now, judged=now.judged + 1)
-    elif one.content.use == "qualification" and right is not None:
-        now = replace(now, right=now.right + sum(right.values()), asked=now.asked + len(right))
+        now = replace(now, judged=now.judged + by)
     keep(connection, task, one.rater, now)
 
 

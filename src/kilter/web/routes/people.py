@@ -41,7 +41,7 @@ def invite(
 def change(
     site: AtSite, session: FormSession, person: PersonId, role: Annotated[Role, Form()], tasks: TaskNames = None
 ) -> Response:
-    """Give a person another role."""
+    """Give a person another role, or other tasks; none chosen are all."""
     _require_owner(session)
     site.people.change(person, role, tasks or None)
     return RedirectResponse(f"{site.prefix}/people", 303)

@@ -16,8 +16,10 @@ const MOVES = ["ArrowLeft", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight",
 /**
  * A question's part of the form. Each kind in `questions/` makes one of these:
  *   element, read() -> answer or null, set(answer), missing() -> boolean,
+ *   draft() -> what there is so far, which set() takes too, or null; where it is left out, read() says so,
  *   digit(n): a digit was pressed (0 to 9) -> whether it meant something,
  *   move(name): an arrow or letter was pressed -> whether it meant something,
+ *   keys: [key, what it does] of each such key, for the key sheet,
  *   quick: whether one press answers it for good.
  */
 export class Form {
@@ -57,7 +59,21 @@ export class Form {
 
   /** Answers by question; those without one are left out. */
   read() {
-    return Object.fromEntries(this.#parts.map((one) => [one.question.name, one.read()]).filter(([, answer]) => answer !== null));
+    return this.#byName((one) => one.read());
+  }
+
+  /** Answers by question as far as they are; `set` takes them. */
+  draft() {
+    return this.#byName((one) => one.read() ?? one.draft?.() ?? null);
+  }
+
+  #byName(answerOf) {
+    return Object.fromEntries(this.#parts.map((one) => [one.question.name, answerOf(one)]).filter(([, answer]) => answer !== null));
+  }
+
+  /** The keys of the active question, with what they do. */
+  keys() {
+    return this.#parts[this.#at].keys ?? [];
   }
 
   set(answers) {
@@ -77,8 +93,8 @@ export class Form {
   }
 
   bind(keys) {
-    for (const digit of DIGITS) keys.bind(digit, this.#parts[0].label ?? digit, () => this.#digit(Number(digit)));
-    for (const name of MOVES) keys.bind(name, name, () => this.#parts[this.#at].move?.(name));
+    for (const digit of DIGITS) keys.bind(digit, null, () => this.#digit(Number(digit)));
+    for (const name of MOVES) keys.bind(name, null, () => this.#parts[this.#at].move?.(name));
   }
 
   remove(keys) {

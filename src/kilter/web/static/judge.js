@@ -4,7 +4,7 @@
 import { ActiveTime } from "./active_time.js";
 import { fill, make, newKey } from "./dom.js";
 import { Keys } from "./keys.js";
-import { Outbox } from "./outbox.js";
+import { isLater, Outbox } from "./outbox.js";
 import { showRecord } from "./record.js";
 import { Form } from "./form.js";
 import { SecondLook } from "./second_look.js";
@@ -53,6 +53,8 @@ class Judging {
     for (const assignment of await this.outbox.waiting()) this.#done.add(assignment);
     await this.#load();
     this.#filled(); // unless what the outbox brought was faster
+    const left = await this.outbox.refused();
+    if (left.length) this.#offerRefused(fill(words.refused_before, { count: left.length }));
   }
 
   // Items
@@ -76,6 +78,7 @@ class Judging {
     try {
       const { status, body } = await this.server.post("/next", {});
       if (status === 401) return this.#showOutbox("signed-out", 0);
+      if (isLater(status)) throw new Error(`the next items: ${status}`);
       if (status >= 300) return this.#notice(body?.error ?? String(status));
       this.#judged = Math.max(this.#judged, body.judged);
       this.stage = body.stage;
@@ -153,6 +156,7 @@ class Judging {
 
   #changed() {
     if (!this.#current) return; // it is on its way
+    if (this.#form.isQuick && performance.now() < this.#quietUntil) return this.#show(this.#current); // it was for the last
     this.#look?.marksChanged();
     const now = this.time.read();
     const name = this.#form.active;
@@ -167,7 +171,7 @@ class Judging {
 
   async #saveDraft(assignment, said = false) {
     if (this.#current?.assignment !== assignment) return;
-    const draft = { answers: this.#form.read(), ...this.#look?.read() };
+    const draft = { answers: this.#form.draft(), ...this.#look?.read() };
     const { done } = this.#current;
     await this.outbox.saveDraft(assignment, draft);
     if (!done) this.server.post("/draft", { assignment, ...draft }).catch(() => {});
@@ -241,11 +245,17 @@ class Judging {
   }
 
   #refused(entry, message) {
-    this.#notice(fill(words.refused_entry, { message }));
+    this.#offerRefused(fill(words.refused_entry, { message }));
     if (this.#awaited !== entry.assignment && this.#learning !== entry.assignment) return;
     this.#done.delete(entry.assignment); // it may be in hand still, as another browser has left it
     this.#awaited = this.#learning = null;
     this.#load().then(() => this.#filled());
+  }
+
+  /** What was not taken is not thrown away: the rater says what becomes of it. */
+  #offerRefused(text) {
+    const button = (label, act) => make("button", { type: "button", on: { click: () => (this.#hideNotice(), act()) } }, label);
+    this.#notice(text, button(words.send_again, () => this.outbox.sendRefusedAgain()), button(words.let_go, () => this.outbox.letRefusedGo()));
   }
 
   #taken(entry, answer) {
@@ -307,7 +317,7 @@ class Judging {
   /** An item on screen with what was answered so far. */
   #asItStands(item) {
     const again = item.again ? { again: { ...item.again, ...this.#look.read() } } : {};
-    return { ...item, ...again, answers: this.#form.read() };
+    return { ...item, ...again, answers: this.#form.draft() };
   }
 
   async #earlier(before) {
@@ -350,7 +360,8 @@ class Judging {
   }
 
   #showKeys() {
-    const rows = this.keys.list().flatMap(([key, label]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, label)]);
+    const listed = [...(this.#form?.keys() ?? []), ...this.keys.list()];
+    const rows = listed.flatMap(([key, label]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, label)]);
     at("key-list").replaceChildren(...rows);
     at("keys").showModal();
   }

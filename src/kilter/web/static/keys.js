@@ -3,7 +3,10 @@
 export class Keys {
   #bindings = new Map();
 
-  /** Let `key` (as KeyboardEvent.key, lower case; "Ctrl+s") do something; a key that is taken is a fault in the page. */
+  /**
+   * Let `key` (as KeyboardEvent.key, lower case; "Ctrl+s") do something; a key that is taken is a fault in the page.
+   * A label of null leaves it to others to say on the key sheet what it does.
+   */
   bind(key, label, run) {
     if (this.#bindings.has(key)) throw new Error(`The key ${key} is bound twice: ${label}, ${this.#bindings.get(key).label}`);
     this.#bindings.set(key, { label, run });
@@ -16,7 +19,7 @@ export class Keys {
 
   /** Key and meaning of each, for the key sheet. */
   list() {
-    return [...this.#bindings].map(([key, { label }]) => [key, label]);
+    return [...this.#bindings].map(([key, { label }]) => [key, label]).filter(([, label]) => label !== null);
   }
 
   listen(target = document) {

@@ -4,6 +4,9 @@
 const NAME = "kilter-outbox";
 const LONGEST_PAUSE_MS = 15_000;
 
+/** Whether the server could not do it now, and may be asked again. */
+export const isLater = (status) => status === 429 || status >= 500;
+
 export class Outbox {
   #database;
   #sending = false;
@@ -60,6 +63,24 @@ export class Outbox {
     return this.#run("drafts", "readonly", (store) => store.get([this.scope, assignment]));
   }
 
+  /** Entries that the server would not take; they stay here until they are sent again or let go. */
+  refused() {
+    return this.#run("refused", "readonly", (store) => store.getAll(this.#range()));
+  }
+
+  async sendRefusedAgain() {
+    for (const entry of await this.refused()) {
+      const newer = await this.#run("entries", "readonly", (store) => store.get([this.scope, entry.assignment]));
+      if (!newer) await this.#run("entries", "readwrite", (store) => store.put(entry));
+      await this.#run("refused", "readwrite", (store) => store.delete([this.scope, entry.key]));
+    }
+    await this.flush();
+  }
+
+  letRefusedGo() {
+    return this.#run("refused", "readwrite", (store) => store.delete(this.#range()));
+  }
+
   /** Send what waits, in order; safe to call at any time. */
   async flush() {
     if (this.#sending || !this.#database) return;
@@ -93,7 +114,7 @@ export class Outbox {
       return "offline";
     }
     if (answer.status === 401) return "signed-out";
-    if (answer.status === 429 || answer.status >= 500) return "offline";
+    if (isLater(answer.status)) return "offline";
     await this.#remove(entry);
     if (answer.status < 300) {
       this.onTaken(entry, answer.body);
@@ -110,9 +131,12 @@ export class Outbox {
   }
 
   async #entries() {
-    const range = IDBKeyRange.bound([this.scope], [this.scope, []]);
-    const found = await this.#run("entries", "readonly", (store) => store.getAll(range));
+    const found = await this.#run("entries", "readonly", (store) => store.getAll(this.#range()));
     return found.sort((a, b) => a.order - b.order);
+  }
+
+  #range() {
+    return IDBKeyRange.bound([this.scope], [this.scope, []]);
   }
 
   /** Remove an entry unless a later one has taken its place meanwhile. */

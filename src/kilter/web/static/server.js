@@ -10,7 +10,11 @@ export class Server {
   async post(path, body) {
     const answer = await this.#post(path, body);
     if (answer.status !== 403) return answer;
-    return (await this.#renew()) ? this.#post(path, body) : answer; // signed in anew since the page was loaded
+    const { person, csrf } = await this.#session(); // signed in anew since the page was loaded?
+    if (person !== this.page.person) return { status: 401, body: null }; // nobody, or somebody else: not this one's work
+    if (csrf === this.csrf) return answer;
+    this.csrf = csrf;
+    return this.#post(path, body);
   }
 
   async #post(path, body) {
@@ -23,12 +27,11 @@ export class Server {
     return { status: response.status, body: text ? JSON.parse(text) : null };
   }
 
-  async #renew() {
+  /** Who is signed in; nobody: {}. Throws where the server cannot say. */
+  async #session() {
     const response = await fetch(this.page.session);
-    if (!response.ok) return false;
-    const { person, csrf } = await response.json();
-    if (person !== this.page.person || csrf === this.csrf) return false;
-    this.csrf = csrf;
-    return true;
+    if (response.status === 401) return {};
+    if (!response.ok) throw new Error(`the session: ${response.status}`);
+    return response.json();
   }
 }

@@ -11,6 +11,7 @@ export function choices(options, pick, { layout = "choices", role = "radio" } = 
   return {
     element,
     show: (isOn) => buttons.forEach((button, place) => button.setAttribute("aria-checked", String(isOn(options[place][0])))),
+    keys: options.filter((one) => one[2] !== null).map(([, text, key]) => [key, text]),
     byKey: (key) => options.find((one) => one[2] === key)?.[0],
   };
 }

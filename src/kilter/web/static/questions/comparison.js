@@ -24,6 +24,7 @@ export function comparison({ question, texts, change }) {
   return {
     element: buttons.element,
     quick: true,
+    keys: plain ? [...buttons.keys, ["←", words.left], ["→", words.right]] : buttons.keys,
     read: () => (answer === null || typeof answer === "string" ? answer : question.strength > 1 ? answer : { choice: answer.choice }),
     set(given) {
       const value = typeof given === "object" && given !== null ? given : { choice: given };

@@ -148,6 +148,7 @@ export function flaws({ question, item, record, texts, change }) {
       take(given, isNone);
       change();
     },
+    keys: [["M", words.key_mark], ["← →", words.key_move], ["Shift ← →", words.key_extend], ["Enter", words.key_note], ["N", words.no_flaws]],
     digit: () => false,
     move(name) {
       if (name === "n") setNone(!none && !marked.length);

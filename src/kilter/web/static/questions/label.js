@@ -20,6 +20,7 @@ export function label({ question, change }) {
   return {
     element: buttons.element,
     quick: !question.several,
+    keys: buttons.keys,
     read: () => (question.several ? (touched ? question.labels.filter((one) => chosen.has(one)) : null) : ([...chosen][0] ?? null)),
     missing: () => question.required && !question.several && chosen.size === 0,
     set(given) {

@@ -31,14 +31,18 @@ export function ranking({ question, item, record, texts, change }) {
   focus(0);
   return {
     element: make("div", {}, make("p", { class: "hint" }, question.ties ? words.note : words.note_no_ties), ...rows.map((row) => row.element)),
+    keys: [[`1 – ${ranks.length}`, words.key_rank], ["← →", words.key_move]],
+    draft: () => (given.some((one) => one !== null) ? { ranks: given } : null),
     read() {
       if (given.includes(null)) return null;
       const groups = [...new Set(given)].sort((a, b) => a - b);
       return groups.map((rank) => given.flatMap((one, place) => (one === rank ? [place] : [])));
     },
     set(groups) {
-      groups.forEach((group, number) => [group].flat().forEach((place) => (given[place] = number + 1)));
+      if (groups.ranks) groups.ranks.forEach((rank, place) => (given[place] = rank)); // a draft
+      else groups.forEach((group, number) => [group].flat().forEach((place) => (given[place] = number + 1)));
       show();
+      focus(Math.max(0, given.indexOf(null)));
     },
     digit(digit) {
       if (!ranks.includes(digit)) return false;

@@ -28,20 +28,23 @@ export function rating({ question, item, record, texts, change }) {
     rows.forEach((row, place) => row.element.classList.toggle("now", place === number && rows.length > 1));
     if (each) record.cards.forEach((card, place) => card.classList.toggle("lit", place === rows[now].place));
   };
+  const grid = () => {
+    const of = (place) => Object.fromEntries(rows.filter((row) => row.place === place).map((row) => [row.dimension, row.grade]));
+    return each ? places.map(of) : of(0);
+  };
   focus(0);
   return {
     element: make("div", {}, ...rows.map((row) => row.element)),
     quick: rows.length === 1,
-    read() {
-      if (rows.some((row) => row.grade === null)) return null;
-      const of = (place) => Object.fromEntries(rows.filter((row) => row.place === place).map((row) => [row.dimension, row.grade]));
-      return each ? places.map(of) : of(0);
-    },
+    keys: [[`${question.low} – ${question.high}`, words.key_grade], ...(rows.length > 1 ? [["← →", words.key_move]] : [])],
+    draft: () => (rows.some((row) => row.grade !== null) ? grid() : null),
+    read: () => (rows.some((row) => row.grade === null) ? null : grid()),
     set(given) {
       for (const row of rows) {
         row.grade = (each ? given[row.place] : given)?.[row.dimension] ?? null;
         row.buttons.show((one) => one === row.grade);
       }
+      focus(Math.max(0, rows.findIndex((row) => row.grade === null)));
     },
     digit(digit) {
       const grade = digit === 0 && question.high === 10 ? 10 : digit;

@@ -39,13 +39,15 @@ export function steps({ question, item, record, texts, change }) {
   const hint = MARKS.map(([, name, sign], place) => `${place + 1} ${sign} ${words[name]}`).join(" · ");
   return {
     element: make("p", { class: "hint" }, hint),
+    keys: [...MARKS.map(([, name], place) => [String(place + 1), words[name]]), ["← →", words.key_move]],
+    draft: () => (given.some((one) => one !== null) ? given : null),
     read() {
       const asked = given.slice(0, last() + 1);
       return asked.includes(null) ? null : asked;
     },
     set(values) {
       values.forEach((value, step) => (given[step] = value));
-      focus(values.length - 1);
+      focus(values.includes(null) ? values.indexOf(null) : values.length - 1);
     },
     digit(digit) {
       if (digit < 1 || digit > 3) return false;

@@ -11,6 +11,7 @@ export function text({ question, item, texts, change }) {
   area.value = start;
   return {
     element: area,
+    draft: () => (area.value && area.value !== start ? area.value : null),
     read: () => (area.value.trim().length >= Math.max(1, question.least) ? area.value.trim() : null),
     set: (given) => (area.value = given),
     digit: () => false,

@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-from kilter.feedback.quality.gold import score
-from kilter.feedback.tasks import Task, TaskItem
-from kilter.feedback.work import Result
-from kilter.record import Judgment
+from kilter.feedback.tasks import Answer, Task, TaskItem, known_met, met
 
 
 def span(start: int, end: int, response: int = 0) -> dict[str, Any]:
@@ -37,8 +34,7 @@ def span(start: int, end: int, response: int = 0) -> dict[str, Any]:
 )  # fmt: skip
 def test_scores_on_paper(question, known, said, right) -> None:
     task = Task(name="t", title="T", questions=[{"name": "q", **question}])  # type: ignore[list-item]
-    result = Result("1", "q", TaskItem(()), Judgment("x", "q", "people/a", "human", said), 0.0)
-    found = score(task.questions[0], known, result)
+    found = met(task.questions[0], known, said, None)
     assert found == (right if right is None else pytest.approx(right))
 
 
@@ -55,5 +51,19 @@ def test_scores_on_paper(question, known, said, right) -> None:
 )
 def test_flaws_by_spans_or_by_number(known, said, right: float) -> None:
     task = Task(name="t", title="T", questions=[{"name": "q", "type": "flaws"}])  # type: ignore[list-item]
-    judgment = Judgment("x", "q", "people/a", "human", len(said), spans=said)
-    assert score(task.questions[0], known, Result("1", "q", TaskItem(()), judgment, 0.0)) == pytest.approx(right)
+    assert met(task.questions[0], known, len(said), said) == pytest.approx(right)
+
+
+def test_an_items_known_answers_are_met_one_by_one() -> None:
+    task = Task(
+        name="t", title="T",
+        questions=[
+            {"name": "better", "type": "comparison"},
+            {"name": "kind", "type": "label", "ask": "?", "labels": ["x", "y"]},
+            {"name": "why", "type": "text", "ask": "?"}, {"name": "odd", "type": "ranking"},
+            {"name": "work", "type": "label", "ask": "?", "labels": ["x", "y"]},
+        ],
+    )  # type: ignore[arg-type]  # fmt: skip
+    item = TaskItem((), use="gold", answers={"better": 1, "kind": "x", "why": "a", "odd": 7})
+    said = {"better": Answer(1), "why": Answer("b"), "odd": Answer([0, 1]), "work": Answer("x")}
+    assert known_met(task.questions, item, said) == {"better": 1.0, "kind": 0.0}, "left out: what cannot be compared"
