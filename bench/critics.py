@@ -161,7 +161,7 @@ def main() -> None:
     """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--cases", type=int, default=400, help="to learn from")
+    parser.add_argument("--cases", type=int, default=200, help="to learn from")
     options = parser.parse_args()
     for name in options.rows:
         new = ROWS[name](options.cases)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from rows import RESULTS, commit, describe_machine, keep
 
-from kilter.oversight import Outcome, ProgramCritic, effects, help_by_arm, latin_square, simulate
+from kilter.oversight import Outcome, ProgramCritic, effects, help_by_arm, latin_square, reliance, simulate
 from kilter.oversight.conduct import rater_pool
 from kilter.oversight.study import SimulatedRatersSettings
 from kilter.stats import Estimate, Trials, mixed_poisson, permutation_tests, rate, two_way_ratios
@@ -79,6 +79,10 @@ def arms(testbed: str, cases: list[Case]) -> list[Any]:
         found.append(row(f"{testbed}, {arm}: right passages marked", "per case", worth.false, work, better="lower"))
         if worth.ratio is not None and worth.ratio.estimate is not None:
             found.append(row(f"{testbed}, {arm}: flaws found, against no help", "ratio", worth.ratio.estimate, work))
+        said = reliance(outcomes, arm)
+        for what, one in (("wrong claims accepted", said.over), ("right claims refused", said.under)):
+            if one.estimate is not None:
+                found.append(row(f"{testbed}, {arm}: {what}", "share", one.estimate, work, better="lower"))
     return found
 
 
@@ -155,7 +159,7 @@ def speed(testbed: str, cases: list[Case]) -> list[Any]:
         began = time.perf_counter()
         values.append(2 * len(simulate(cases, shown, trials, pool, round_)) / (time.perf_counter() - began))
     ours = Estimate(float(np.median(values)), min(values), max(values), len(values), "median and range of rounds")
-    work = f"{len(trials):,} trials of 200 simulated raters on {len(cases)} cases of {testbed}, one process"
+    work = f"{len(trials):,} trials of 200 simulated raters on {len(cases)} cases of {testbed}, two judgments each, one process"
     return [row(f"simulated judgments, {testbed}", "per second", ours, work, 10_000)]
 
 
