@@ -159,7 +159,9 @@ def speed(testbed: str, cases: list[Case]) -> list[Any]:
         began = time.perf_counter()
         values.append(2 * len(simulate(cases, shown, trials, pool, round_)) / (time.perf_counter() - began))
     ours = Estimate(float(np.median(values)), min(values), max(values), len(values), "median and range of rounds")
-    work = f"{len(trials):,} trials of 200 simulated raters on {len(cases)} cases of {testbed}, two judgments each, one process"
+    work = (
+        f"{len(trials):,} trials of two answers, 200 simulated raters on {len(cases)} cases of {testbed}, one process"
+    )
     return [row(f"simulated judgments, {testbed}", "per second", ours, work, 10_000)]
 
 

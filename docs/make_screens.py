@@ -74,7 +74,7 @@ _CLAIM = "water them twice a day, also at noon"
 _AT = REPLIES[1].replace("**", "").index(_CLAIM)
 HELPED: tuple[dict[str, Any], dict[str, Any]] = (
     {
-        "name": "helped", "title": "What is wrong here?", "help": {"arms": ["none", "critiques"]},
+        "name": "helped", "title": "What is wrong here?", "help": {"arms": ["critiques", "none"]},
         "questions": [{"type": "flaws", "name": "flaws", "types": ["wrong", "misleading"]}],
     },
     {
@@ -148,6 +148,7 @@ def shoot(page: Page, name: str, *, whole: bool = False) -> None:
     """Keep what the page shows at both widths."""
     for width, height in ((1280, 800), (360, 740)):
         page.set_viewport_size({"width": width, "height": height})
+        page.evaluate("document.querySelector('.known ~ button')?.scrollIntoView({ block: 'nearest' })")
         page.wait_for_timeout(200)
         page.screenshot(path=SCREENS / f"{name}-{width}.png", full_page=whole)
 

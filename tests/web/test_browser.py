@@ -588,7 +588,14 @@ def test_what_is_missing_is_named_and_the_key_sheet_opens(office: Office, open_p
 
 
 SHEET = {
-    "comparison": {"1": "Left", "→": "Right", "3": "Equally good", "0": "Both bad"},
+    "comparison": {
+        "1": "Left",
+        "→": "Right",
+        "3": "Equally good",
+        "0": "Both bad",
+        "Z": "Undo",
+        "Ctrl+S": "Save a draft",
+    },
     "ranking": {"1 – 4": "Rank of the highlighted response"},
     "rating": {"1 – 7": "Grade", "← →": "Another row"},
     "label": {"1": "toxic", "2": "fine"},
@@ -603,7 +610,10 @@ def test_the_key_sheet_says_what_the_keys_of_the_question_do(office: Office, ope
     page = open_page(f"/tasks/{kind}/judge")
     page.wait_for_selector(".turn")
     press(page, "?")
-    told = dict(zip(*(page.locator(f"#key-list {one}").all_inner_texts() for one in ("dt", "dd")), strict=True))
+    told = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("#key-list dt")].flatMap((row) =>
+          [...row.querySelectorAll("kbd")].map((key) => [key.textContent, row.nextElementSibling.textContent])))"""
+    )
     assert {key: told.get(key) for key in SHEET[kind]} == SHEET[kind]
     assert "Backspace" not in told
     if kind == "label":

@@ -3,7 +3,7 @@
 
 import { ActiveTime } from "./active_time.js";
 import { fill, make, newKey } from "./dom.js";
-import { Keys } from "./keys.js";
+import { Keys, printed } from "./keys.js";
 import { isLater, Outbox } from "./outbox.js";
 import { showRecord } from "./record.js";
 import { Form } from "./form.js";
@@ -360,8 +360,11 @@ class Judging {
   }
 
   #showKeys() {
-    const listed = [...(this.#form?.keys() ?? []), ...this.keys.list()];
-    const rows = listed.flatMap(([key, label]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, label)]);
+    const keysOf = new Map(); // by what they do
+    for (const [key, label] of [...(this.#form?.keys() ?? []), ...this.keys.list()]) {
+      keysOf.set(label, [...(keysOf.get(label) ?? []), make("kbd", {}, printed(key)), " "]);
+    }
+    const rows = [...keysOf].flatMap(([label, keys]) => [make("dt", {}, ...keys), make("dd", {}, label)]);
     at("key-list").replaceChildren(...rows);
     at("keys").showModal();
   }

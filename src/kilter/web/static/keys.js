@@ -38,6 +38,11 @@ export class Keys {
   }
 }
 
+const PRINTED = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
+
+/** A key as keyboards have it printed on. */
+export const printed = (name) => name.split("+").map((part) => PRINTED[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+");
+
 function keyName(event) {
   if (event.altKey) return "";
   const plain = event.key.length === 1 ? event.key.toLowerCase() : event.key;
