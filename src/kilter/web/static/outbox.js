@@ -69,6 +69,7 @@ export class Outbox {
   }
 
   async sendRefusedAgain() {
+    this.#tell("waiting", 1); // at once, as in `put`
     for (const entry of await this.refused()) {
       const newer = await this.#run("entries", "readonly", (store) => store.get([this.scope, entry.assignment]));
       if (!newer) await this.#run("entries", "readwrite", (store) => store.put(entry));
