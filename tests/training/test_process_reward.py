@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kilter.errors import DataError, ModelError
-from kilter.models import LanguageModel, pack
+from kilter.models import LanguageModel, pack, sample
 from kilter.models.ensemble import load_reward_model
 from kilter.models.scalar import ScalarModel
 from kilter.training import (
@@ -128,6 +128,26 @@ def test_grpo_learns_from_steps(tiny_lm: Make, tmp_path: Path) -> None:
     train_grpo(tiny_lm(), ["ab", "c"], lambda p, r: same, settings, tmp_path, step_reward=low)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[-1]["step_reward"] > rows[0]["step_reward"] + 0.1
+
+
+def test_grpo_learns_from_the_steps_that_a_trained_model_judges(tiny_lm: Make, tmp_path: Path) -> None:
+    trunk, lm = tiny_lm(), tiny_lm()
+    judge, _ = train_process_reward(trunk, solutions(trunk, 96), ProcessRewardSettings(**FAST), tmp_path / "judge")
+    settings = GRPOSettings(
+        lr=0.03, steps=12, prompts=2, samples=16, max_new_tokens=6, lora=LORA, warmup=0.0, seed=1, min_entropy=0.0,
+        kl_coef=0.0, max_kl=1000,
+    )  # fmt: skip
+
+    def judged() -> float:
+        """What the judge says of new responses, step by step."""
+        drawn = sample(lm, [lm.encode_prompt("p1")], n=64, max_new_tokens=6, seed=9)[0]
+        steps = [one.text.split("\n") for one in drawn if one.text.strip()]
+        values = [value for one in judge.steps(["p1"] * len(steps), steps) for value in one]
+        return sum(values) / len(values)
+
+    before = judged()
+    train_grpo(lm, ["p1", "p2"], lambda p, r: [0.0] * len(r), settings, tmp_path / "policy", step_reward=judge.steps)
+    assert judged() > before + 0.1
 
 
 @pytest.mark.parametrize(
