@@ -19,7 +19,7 @@ from kilter.models import LanguageModel, load
 from kilter.models.chat import ChatModel
 from kilter.oversight import ProgramCritic, PromptedCritic, oracle
 from kilter.oversight.assistance import NOTHING, Assistance, misleading
-from kilter.oversight.critics import surprise_critic
+from kilter.oversight.critics import gdc, surprise_critic
 from kilter.oversight.critics.critique_cases import after_critique, best_of, critique_case, is_true, surest
 from kilter.oversight.critics.critique_rewards import UNREADABLE, GainReward, TruthReward
 from kilter.oversight.critics.gdc import gdc_by_model, gdc_gap
@@ -31,7 +31,7 @@ from kilter.oversight.critics.written_critic import claims_of
 from kilter.oversight.prompted import Problem
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
-from kilter.testbeds import Case, generate
+from kilter.testbeds import TESTBEDS, Case, generate
 from kilter.training import SFTSettings, train_sft
 from kilter.training.rewards import content_of
 
@@ -295,25 +295,29 @@ class Counting:
         return [[len(case.units) / 1000] * len(case.units) for case in cases]
 
 
-@pytest.mark.parametrize("name", ["code", "reasoning", "stories", "facts"])
-def test_flawed_and_right_responses_are_cut_by_one_rule(name: str, tiny_lm: Callable[..., LanguageModel]) -> None:
-    lm, critic = tiny_lm(), Counting()
-    lm.model.config.max_position_embeddings = 8192
-    words = 200 if name == "stories" else None
-    cases = generate(name, 4, 0, "train", flawed=1.0, difficulty=0.0, words=words)
-    gdc_gap(lm, cases, critic)
-    right = {case.correct for case in cases}
-    cut = [case for case in critic.asked if case.response in right]
-    assert len(cut) == len(cases)
-    assert all(case.units for case in cut)
-    if name in ("code", "reasoning"):
-        assert all(
-            [case.response[slice(*unit)] for unit in case.units]
-            == [line.strip() for line in case.response.splitlines() if line.strip()]
-            for case in cut
-        )
-    else:
-        assert all(len(case.units) > 1 and case.response[case.units[0][1] - 1] == "." for case in cut)
+@pytest.mark.parametrize("name", list(TESTBEDS))
+def test_flawed_and_right_responses_are_cut_by_one_rule(
+    name: str, tiny_lm: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gdc, "_generator", lambda lm, pairs: [0.5] * len(pairs))
+    critic, words = Counting(), 200 if name == "stories" else None
+    cases = generate(name, 6, 0, "train", flawed=1.0, difficulty=0.3, words=words)
+    gdc_gap(tiny_lm(), cases, critic)
+    right = critic.asked[-len(cases) :]
+    for case, one in zip(cases, right, strict=True):
+        assert one.response == case.correct
+        assert abs(len(one.units) - len(case.units)) <= 3  # a flaw takes a line or two away, or adds them
+        if name in ("code", "reasoning"):
+            lines = [line.strip() for line in case.correct.splitlines() if line.strip()]
+            assert [case.correct[slice(*unit)] for unit in one.units] == lines
+
+
+def test_a_flawed_response_whose_passages_follow_no_rule_is_cut_anew(tiny_lm: Callable[..., LanguageModel]) -> None:
+    critic = Counting()
+    found = gdc_gap(tiny_lm(), [replace(case, units=((0, 39), (40, 79))) for case in CASES], critic)
+    assert len(critic.asked) == 3 * len(CASES)
+    assert {len(case.units) for case in critic.asked[len(CASES) :]} == {1}
+    assert found.discriminator.value == 0.5
 
 
 def test_the_gap_of_each_model_given(tiny_folder: Callable[..., Path]) -> None:
