@@ -186,13 +186,11 @@ def test_the_judges_gain_is_more_from_true_critiques_than_from_false_ones() -> N
 
 def test_another_reward_makes_another_run() -> None:
     judge = RaterSettings(sees=0.4)
-    contents = [
-        content_of(one)
-        for one in (
-            TruthReward(CASES), TruthReward(CASES, 1.0), TruthReward(CASES[1:]), GainReward(CASES, judge),
-            GainReward(CASES[1:], judge), GainReward(CASES, RaterSettings(sees=0.5)), GainReward(CASES, judge, 9),
-        )
+    rewards: list[TruthReward | GainReward] = [
+        TruthReward(CASES), TruthReward(CASES, 1.0), TruthReward(CASES[1:]), GainReward(CASES, judge),
+        GainReward(CASES[1:], judge), GainReward(CASES, RaterSettings(sees=0.5)), GainReward(CASES, judge, 9),
     ]  # fmt: skip
+    contents = [content_of(one) for one in rewards]
     assert len({json.dumps(one) for one in contents}) == len(contents)
     assert content_of(TruthReward(list(CASES))) == contents[0]
     assert content_of(GainReward(CASES, RaterSettings(sees=0.4))) == contents[3]

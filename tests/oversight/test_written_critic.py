@@ -95,7 +95,9 @@ def test_the_chain_from_reference_critiques_to_rewards_to_a_study(
     settings = GRPOSettings(
         lr=1e-3, steps=6, prompts=4, samples=8, max_new_tokens=ROOM, lora=None, max_kl=1000, min_entropy=0, warmup=0
     )
-    for reward in (TruthReward(CASES, 0.25), GainReward(CASES, RaterSettings(sees=0.3, trust=0.9), times=2)):
+    judge = RaterSettings(sees=0.3, trust=0.9)
+    rewards: list[TruthReward | GainReward] = [TruthReward(CASES, 0.25), GainReward(CASES, judge, times=2)]
+    for reward in rewards:
         folder = tmp_path / type(reward).__name__
         own = roomy(load(tmp_path / "sft" / "model", dtype="float32"))
         rewarded, _ = reward_written_critic(own, reward, settings, folder)

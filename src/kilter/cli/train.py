@@ -264,8 +264,9 @@ def _critic(settings: CriticCommand, lm: Any, cases: Any, aside: Any, progress: 
     room = settings.max_new_tokens
     if settings.reward == "none":
         return train_written_critic(lm, cases, own, output, heldout=aside, max_new_tokens=room, progress=progress)
-    is_truth = settings.reward == "truth"
-    earned = TruthReward(cases, settings.false_cost) if is_truth else GainReward(cases, settings.judge)
+    earned: TruthReward | GainReward = GainReward(cases, settings.judge)
+    if settings.reward == "truth":
+        earned = TruthReward(cases, settings.false_cost)
     train_written_critic(lm, cases, own, output / "sft", heldout=aside, progress=progress)
     return reward_written_critic(lm, earned, settings.grpo(), output, progress=progress)
 

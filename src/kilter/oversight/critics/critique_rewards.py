@@ -12,6 +12,7 @@ from kilter.oversight.prompted import Problem, question, read_problems
 from kilter.oversight.simulated_rater import RaterSettings, review
 from kilter.record import sha256
 from kilter.testbeds import Case, as_jsonl
+from kilter.training.rewards import Prompt
 
 UNREADABLE = -1.0
 
@@ -36,7 +37,7 @@ class TruthReward:
         self._asked, self._false_cost = _Asked(cases), false_cost
         self.prompts, self.types = self._asked.prompts, self._asked.types
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """What each critique is worth, in flaws."""
         return self._asked.worth(prompts, responses, self._worth)
 
@@ -60,7 +61,7 @@ class GainReward:
         self._asked, self._judge, self._times = _Asked(cases), judge, times
         self.prompts, self.types = self._asked.prompts, self._asked.types
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """What the judge gains from each critique, in marks."""
         return self._asked.worth(prompts, responses, self._worth)
 
@@ -88,10 +89,10 @@ class _Asked:
         self.types = named_types(cases)
         self.prompts = [question(case, self.types) for case in cases]
         self.digest = sha256(as_jsonl(cases).encode())
-        self._of = dict(zip(self.prompts, cases, strict=True))
+        self._of: dict[Prompt, Case] = dict(zip(self.prompts, cases, strict=True))
 
     def worth(
-        self, prompts: Sequence[str], responses: Sequence[str], worth: Callable[[Case, list[Problem]], float]
+        self, prompts: Sequence[Prompt], responses: Sequence[str], worth: Callable[[Case, list[Problem]], float]
     ) -> list[float]:
         """What `worth` gives to the problems that each response names."""
         values = []
