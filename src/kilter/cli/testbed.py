@@ -104,7 +104,7 @@ def load(
         float | None, typer.Option("--flawed", help="Of humaneval and mbpp: share of the problems that get a bug.")
     ] = None,
     difficulty: Annotated[
-        float | None, typer.Option("--difficulty", help="Of humaneval and mbpp: from 0 to 1, bugs that are hard to find.")
+        float | None, typer.Option("--difficulty", help="Of humaneval and mbpp: from 0, bugs easily found, to 1.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", help="Of humaneval, mbpp and bugs: only the first so many.")

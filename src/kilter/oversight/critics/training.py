@@ -8,9 +8,9 @@ from typing import Any
 
 from kilter.errors import DataError
 from kilter.models import LanguageModel
+from kilter.oversight.critics.critique_rewards import GainReward, TruthReward
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations
 from kilter.oversight.critics.surprise_critic import SurpriseCritic, fit_curve, readings, require_both
-from kilter.oversight.critics.critique_rewards import GainReward, TruthReward
 from kilter.oversight.critics.written_critic import WrittenCritic, named_types, reference_critiques
 from kilter.testbeds import Case
 from kilter.training.grpo import GRPOSettings, train_grpo

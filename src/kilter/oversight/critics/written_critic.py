@@ -88,9 +88,7 @@ class WrittenCritic:
             DataError: a case leaves no room for a critique in the model's context.
         """
         prompts = [self._lm.encode_prompt(question(case, self._types)) for case in cases]
-        said = sample(
-            self._lm, prompts, max_new_tokens=self._max_new_tokens, temperature=self._temperature, seed=seed
-        )
+        said = sample(self._lm, prompts, max_new_tokens=self._max_new_tokens, temperature=self._temperature, seed=seed)
         return [read_problems(one.text, case, self._types) for [one], case in zip(said, cases, strict=True)]
 
     def criticize_all(self, cases: Sequence[Case], seed: int = 0) -> list[Assistance]:
