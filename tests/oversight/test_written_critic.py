@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from made_cases import made_case
 from kilter.errors import DataError
 from kilter.models import LanguageModel, load
 from kilter.models.chat import ChatModel
-from kilter.oversight import PromptedCritic, RaterSettings
+from kilter.oversight import PromptedCritic, RaterSettings, prompted
 from kilter.oversight.critics import (
     GainReward,
     TruthReward,
     WrittenCritic,
+    critique_rewards,
     reference_critique,
     reference_critiques,
     reward_written_critic,
     train_written_critic,
+    written_critic,
     written_quality,
 )
 from kilter.oversight.critics.written_critic import named_types
@@ -30,15 +33,23 @@ from kilter.training import GRPOSettings, SFTSettings
 from kilter.training.loop import read_metrics
 
 TYPES = ["even", "odd"]
-CASES = [made_case(number, wrong=(number % 4,), units=4) for number in range(48)]
-HELD_OUT = [made_case(1000 + number, wrong=(number % 4,), units=4) for number in range(8)]
-ROOM = 60
+ROOM = 20
 
 
-def roomy(lm: LanguageModel) -> LanguageModel:
-    """The question alone has more tokens than the tiny models were made for, a byte each."""
-    lm.model.config.max_position_embeddings = 4096
-    return lm
+def brief_case(number: int, wrong: int) -> Case:
+    """Four passages, of which one is wrong, with a note of a letter: a tiny model learns every byte of it."""
+    case = made_case(number, wrong=(wrong,), units=4)
+    return replace(case, flaws=(replace(case.flaws[0], note="x"),))
+
+
+def brief_question(case: Case, types: Sequence[str], help_: str = "") -> str:
+    """The passages alone: of the whole question a tiny model would read a thousand bytes, a token each."""
+    return "\n".join(f"{number}. {case.response[start:end]}" for number, (start, end) in enumerate(case.units, 1))
+
+
+CASES = [brief_case(number, number % 4) for number in range(48)]
+SECOND = [brief_case(500 + number, 1) for number in range(8)]
+HELD_OUT = [brief_case(1000 + number, 1) for number in range(8)]
 
 
 @pytest.mark.parametrize("name", list(TESTBEDS))
@@ -71,47 +82,48 @@ def test_it_learns_to_answer_what_a_prompted_critic_is_asked(tiny_lm: Callable[.
     lm = tiny_lm()
     [item] = reference_critiques(lm, [CASES[1]], TYPES)
     assert item.prompt == lm.encode_prompt(question(CASES[1], TYPES))
-    assert item.responses == [[*lm.encode_text("2 | odd | Part 1 begins with x."), lm.eos]]
+    assert item.responses == [[*lm.encode_text("2 | odd | x"), lm.eos]]
     with pytest.raises(DataError, match="no case has one"):
         named_types([made_case(wrong=())])
 
 
 def test_the_chain_from_reference_critiques_to_rewards_to_a_study(
-    tiny_lm: Callable[..., LanguageModel], serve: Callable[..., str], tmp_path: Path
+    tiny_lm: Callable[..., LanguageModel], serve: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = roomy(tiny_lm())
+    for module in (prompted, written_critic, critique_rewards):
+        monkeypatch.setattr(module, "question", brief_question)
+    lm = tiny_lm()
     before = written_quality(WrittenCritic(lm, TYPES, max_new_tokens=ROOM), HELD_OUT)
     assert before.unreadable.value == 1
     assert before.gain.value == before.found.value == before.invented.value == 0
-    sft = SFTSettings(lr=3e-3, epochs=4, batch_size=8, lora=None)
+    sft = SFTSettings(lr=0.01, epochs=10, batch_size=8, lora=None)
     critic, result = train_written_critic(lm, CASES, sft, tmp_path / "sft", heldout=HELD_OUT, max_new_tokens=ROOM)
     assert result["heldout_loss_after"] < result["heldout_loss_before"]
-    after = written_quality(critic, HELD_OUT)
-    assert after.unreadable.value < 0.5
-    assert after.invented.n == len(HELD_OUT)
+    tuned = written_quality(critic, HELD_OUT)
+    assert tuned.unreadable.value < 0.5
     drawing = WrittenCritic(lm, TYPES, temperature=1.0, max_new_tokens=ROOM)
-    drawn = [drawing.problems(HELD_OUT, seed) for seed in (0, 0, 1)]
+    drawn = [drawing.problems(CASES, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     settings = GRPOSettings(
-        lr=1e-3, steps=6, prompts=4, samples=8, max_new_tokens=ROOM, lora=None, max_kl=1000, min_entropy=0, warmup=0
-    )
-    judge = RaterSettings(sees=0.3, trust=0.9)
-    rewards: list[TruthReward | GainReward] = [TruthReward(CASES, 0.25), GainReward(CASES, judge, times=2)]
-    for reward in rewards:
+        lr=1e-3, steps=12, prompts=4, samples=16, max_new_tokens=ROOM, lora=None, max_kl=1000, min_entropy=0, warmup=0,
+        kl_coef=0,
+    )  # fmt: skip
+    learn, judge = [CASES[0], *SECOND], RaterSettings(sees=0.3, trust=0.9)
+    rewards: list[TruthReward | GainReward] = [TruthReward(learn, 0.25), GainReward(learn, judge, times=2)]
+    for reward in rewards:  # nearly always the second passage is wrong: that is quickly found out
         folder = tmp_path / type(reward).__name__
-        own = roomy(load(tmp_path / "sft" / "model", dtype="float32"))
-        rewarded, _ = reward_written_critic(own, reward, settings, folder)
-        rows = read_metrics(folder / "metrics.jsonl")
-        assert rows[-1]["reward"] > rows[0]["reward"]
-        said = rewarded.criticize_all(HELD_OUT)
-        assert sum(one.readable for one in said) > len(HELD_OUT) / 2
-        pairs = zip(HELD_OUT, said, strict=True)
-        assert all(claim.applies_to(case.response) for case, one in pairs for claim in one.claims)
-    trained = roomy(load(folder / "model", dtype="float32"))
-    chat = ChatModel(serve(trained, "critic"), max_tokens=ROOM)
-    prompted = PromptedCritic(chat, TYPES, max_unreadable=1.0).criticize_all(HELD_OUT, 0)
+        start = load(tmp_path / "sft" / "model", dtype="float32")
+        rewarded, _ = reward_written_critic(start, reward, settings, folder)
+        earned = [row["reward"] for row in read_metrics(folder / "metrics.jsonl")]
+        assert sum(earned[-3:]) > sum(earned[:3])
+        quality = written_quality(rewarded, HELD_OUT)
+        assert quality.named.value > max(tuned.named.value, 0.5)
+        assert quality.unreadable.value < 0.5
+    chat = ChatModel(serve(load(folder / "model", dtype="float32"), "critic"), max_tokens=ROOM)
+    answers = PromptedCritic(chat, TYPES).criticize_all(HELD_OUT, 0)
     chat.close()
-    assert [one.claims for one in prompted] == [one.claims for one in said]
+    assert [one.claims for one in answers] == [one.claims for one in rewarded.criticize_all(HELD_OUT)]
+    assert any(one.claims for one in answers)
 
 
 class Saying(WrittenCritic):
