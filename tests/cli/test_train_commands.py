@@ -127,6 +127,18 @@ def test_a_critic_learns_to_write_and_from_what_its_critiques_are_worth(
     assert ("reward" in read_metrics(output / "metrics.jsonl")[0]) == bool(more)
 
 
+def test_another_reward_of_critiques_is_not_taken_for_the_finished_run(roomy: str, tmp_path: Path) -> None:
+    (tmp_path / "train").write_text(as_jsonl([copied(word, "train") for word in WORDS]))
+    files = ["--model", roomy, "--data", str(tmp_path / "train"), "--output", str(tmp_path / "critic")]
+    short = ["kind=written", "max_new_tokens=9", "reward=truth", "rl.steps=1", "rl.prompts=2", "rl.samples=2"]
+    results = []
+    for cost in (0.25, 0.25, 0.75):
+        assert execute(["train", "critic", *files, *short, f"false_cost={cost}", *LORA]) == 0
+        results.append(json.loads((tmp_path / "critic" / "result.json").read_text()))
+    assert results[0] == results[1]
+    assert results[0]["fingerprint"] != results[2]["fingerprint"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
