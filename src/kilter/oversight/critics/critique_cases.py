@@ -5,7 +5,7 @@ A critic of the claims about a case is a critic of this case; its claims in turn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kilter.errors import DataError
@@ -64,10 +64,40 @@ def after_critique(help_: Assistance, second: Assistance) -> Assistance:
 
 
 def surest(help_: Sequence[Assistance]) -> Assistance:
-    """Best of n: of several critiques of one case the one whose claims are the surest in sum."""
+    """Best of n: of several critiques of one case the one whose claims are the surest in sum.
+
+    How sure a claim is says the critic that can say so. The claims of one that only writes are as sure as the critiques
+    agree (self-consistency, arXiv 2203.11171): the share of them that say the same of the passage.
+    """
     if not help_:
         raise DataError("There is no critique to choose from.")
-    return max(help_, key=lambda one: sum((claim.probability or 0.5) - 0.5 for claim in one.claims))
+    return max(help_, key=lambda one: sum(_sureness(claim, help_) - 0.5 for claim in one.claims))
+
+
+def best_of(
+    criticize_all: Callable[[Sequence[Case], int], list[Assistance]], cases: Sequence[Case], n: int, seed: int = 0
+) -> list[Assistance]:
+    """The surest of `n` critiques of each case, by seeds from `seed` on.
+
+    Args:
+        criticize_all: of a critic that draws its answers, such as `WrittenCritic` or a `PromptedCritic` of a chat
+            model of a temperature above 0; at 0 all critiques are one.
+    """
+    if n < 1:
+        raise DataError(f"The best of {n} critiques cannot be had; n is 1 or more.")
+    several = [criticize_all(cases, seed + number) for number in range(n)]
+    return [surest(one) for one in zip(*several, strict=True)]
+
+
+def _sureness(claim: Claim, several: Sequence[Assistance]) -> float:
+    if claim.probability is not None:
+        return claim.probability
+    agree = [any(_same(claim, other) for other in one.claims) for one in several]
+    return sum(agree) / len(agree)
+
+
+def _same(one: Claim, other: Claim) -> bool:
+    return one.verdict == other.verdict and one.start < other.end and other.start < one.end
 
 
 def _line(claim: Claim) -> str:
