@@ -23,6 +23,7 @@ from kilter.oversight.study import Study
 from kilter.record import Workspace
 from kilter.settings import build
 from kilter.testbeds import as_jsonl
+from kilter.testbeds.facts import judge_view
 
 Pretend = Callable[..., str]
 
@@ -226,6 +227,34 @@ def test_a_model_judges_alone_and_again_with_help(workspace: Workspace, cases_fi
         assert not one.found.false
     assert {one.principal for one in workspace.record.judgments()} == {"model"}
     assert {one.judge for one in workspace.record.judgments()} == {f"prompted/reader-{number}" for number in range(3)}
+
+
+class Overheard(Reader):
+    """Keeps what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(answer="1 | wrong_value | It is another.")
+        self.asked: list[str] = []
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path != "/v1/models":
+            self.asked.append(body["messages"][0]["content"])
+        return super().__call__(method, path, body)
+
+
+def test_raters_are_asked_by_their_view_and_critics_see_all(workspace: Workspace, pretend: Pretend) -> None:
+    critic, rater = Overheard(), Overheard()
+    values = {
+        "name": "sandwich", "cases": {"testbed": "facts", "n": 6, "flawed": 1, "view": "judge"},
+        "arms": ["none", "critiques"], "critic": {"kind": "model", "model": pretend(critic)},
+        "raters": {"kind": "model", "model": pretend(rater), "count": 2}, "expected": {"power": 0.01},
+    }  # fmt: skip
+    done = conduct(build(Study, values, "here"), workspace, asking, quiet)
+    assert (len(critic.asked), len(rater.asked)) == (6, 2 * 12)
+    for case in done.cases:
+        assert sum(case.source in one for one in critic.asked) == 1
+        assert not any(case.source in one for one in rater.asked)
+        assert sum(judge_view(case) in one for one in rater.asked) == 4
 
 
 def test_a_server_that_dies_keeps_what_was_judged(

@@ -89,7 +89,7 @@ def conduct(
     _require_help(shown)
     if isinstance(study.raters, PeopleSettings) and pages is None:
         raise SettingsError("The raters of this study are people, and no pages were given for them to judge in.")
-    ids = add_shown(workspace.record, cases, shown)
+    ids = add_shown(workspace.record, cases, shown, study.cases.view)
     run = kept.run(lambda: start_run(workspace.record, study.name, study.model_dump(mode="json"), study.seed, ids))
     if isinstance(study.raters, PeopleSettings):
         assert pages is not None  # as said above
@@ -176,11 +176,11 @@ def _raters(
         pool = rater_pool(raters, study.seed)
 
         def simulated(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
-            yield simulate(cases, shown, left, pool, study.seed)
+            yield simulate(cases, shown, left, pool, study.seed, study.cases.view)
 
         return "simulated/rater", "simulated", simulated
     chat = ask(raters.model, raters.name, raters.max_tokens)
-    rater = PromptedRater(chat, flaw_types(cases), raters.temperature)
+    rater = PromptedRater(chat, flaw_types(cases), raters.temperature, study.cases.view)
 
     def one(trial: Trial) -> Outcome | None:
         case, help_ = cases[trial.item], shown[trial.arm][trial.item]

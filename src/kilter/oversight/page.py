@@ -135,7 +135,7 @@ def _maps(done: Conducted) -> dict[Arm, list[Cell]]:
     if not isinstance(raters, SimulatedRatersSettings):
         return {}
     arms: tuple[Arm, ...] = ("critiques", "misleading")
-    return {arm: skill_map(done.cases, done.shown[arm], raters.work, done.study.seed)
+    return {arm: skill_map(done.cases, done.shown[arm], raters.work, done.study.seed, done.study.cases.view)
             for arm in arms if arm in done.shown}  # fmt: skip
 
 

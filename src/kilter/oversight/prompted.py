@@ -12,6 +12,7 @@ from kilter.errors import ModelError
 from kilter.models.chat import ChatModel
 from kilter.oversight.assistance import Assistance, Claim, claim_at
 from kilter.oversight.findings import Mark
+from kilter.oversight.sight import View, seen_source
 from kilter.oversight.simulated_rater import Review
 from kilter.record import sha256
 from kilter.testbeds import Case
@@ -59,12 +60,18 @@ class PromptedCritic:
 class PromptedRater:
     """A chat model that judges a case alone, and once more with what a critic says of it.
 
+    Args:
+        types: kinds of flaw that it may name.
+        view: what it sees of the source.
+
     Attributes:
         name: "prompted/" and the model, as on the record.
     """
 
-    def __init__(self, chat: ChatModel, types: Sequence[str], temperature: float) -> None:
-        self._chat, self._types, self._temperature = chat, tuple(types), temperature
+    def __init__(
+        self, chat: ChatModel, types: Sequence[str], temperature: float, view: View = "expert"
+    ) -> None:  # fmt: skip
+        self._chat, self._types, self._temperature, self._view = chat, tuple(types), temperature, view
         self.name = f"prompted/{chat.model}"
 
     def review(self, case: Case, help_: Assistance, seed: int) -> Review | None:
@@ -73,10 +80,10 @@ class PromptedRater:
         Raises:
             ServerError: the server does not answer, or not what was asked for.
         """
-        first = self._ask(question(case, self._types), case, seed)
+        first = self._ask(question(case, self._types, view=self._view), case, seed)
         if first is None:
             return None
-        second = self._ask(question(case, self._types, shown_help(help_, first)), case, seed + 1)
+        second = self._ask(question(case, self._types, shown_help(help_, first), self._view), case, seed + 1)
         if second is None:
             return None
         marks = [_mark(case, one) for one in second]
@@ -87,13 +94,14 @@ class PromptedRater:
         return read_problems(self._chat.answer(text, seed, temperature=self._temperature), case, self._types)
 
 
-def question(case: Case, types: Sequence[str], help_: str = "") -> str:
+def question(case: Case, types: Sequence[str], help_: str = "", view: View = "expert") -> str:
     """What a model is asked about a case; the marks hash the content, so that no text can forge them."""
+    source = seen_source(case, view)
     template = string.Template(resources.files("kilter.oversight").joinpath("prompts/problems.md").read_text("utf-8"))
     units = "\n".join(f"{number}. {case.response[start:end]}" for number, (start, end) in enumerate(case.units, 1))
-    mark = sha256(f"{case.source}\n{case.response}".encode())[:12]
+    mark = sha256(f"{source}\n{case.response}".encode())[:12]
     return template.substitute(
-        task=case.task, source=case.source, units=units, mark=mark, help=help_, types=", ".join(types),
+        task=case.task, source=source, units=units, mark=mark, help=help_, types=", ".join(types),
         example=types[0],
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from kilter.feedback.tasks import TaskItem
 from kilter.oversight.assistance import Arm, Assistance
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark
+from kilter.oversight.sight import View, seen_source
 from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record
 from kilter.stats import Estimate
 from kilter.testbeds import Case
@@ -25,15 +26,17 @@ class Shown:
     claims: Mapping[Arm, tuple[tuple[str, ...], ...]]
 
 
-def item_of(case: Case) -> TaskItem:
-    """A case as a rater sees it: the task and its source, and the response."""
-    asked = f"{case.task}\n\n{case.source}"
+def item_of(case: Case, view: View = "expert") -> TaskItem:
+    """A case as a rater sees it: the task and what the view shows of its source, and the response."""
+    asked = f"{case.task}\n\n{seen_source(case, view)}"
     return TaskItem(({"role": "user", "content": asked},), (case.response,))
 
 
-def add_shown(record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]]) -> Shown:
+def add_shown(
+    record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], view: View = "expert"
+) -> Shown:
     """Put the responses and all claims on the record; equal ones are one artifact."""
-    items = [item_of(case) for case in cases]
+    items = [item_of(case, view) for case in cases]
     responses = record.add_artifacts(
         NewArtifact(one.kind, one.body(), producer=f"testbed/{case.testbed}")
         for one, case in zip(items, cases, strict=True)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from kilter.errors import DataError, SettingsError
 from kilter.oversight.assistance import Arm
 from kilter.oversight.plan import Trial, latin_square
+from kilter.oversight.sight import View, require_view
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.settings import Settings, build, parse_yaml
 from kilter.stats import Design, power
@@ -29,6 +30,7 @@ class CasesSettings(Settings):
     flawed: float = Field(0.8, ge=0, le=1, description="Share of the cases that have flaws.")
     words: int | None = Field(None, description="Length of a story; by the difficulty if not set.")
     file: str | None = Field(None, description="JSONL of 'kilter testbed generate' in place of a testbed.")
+    view: View = Field("expert", description="Of the source raters see all, or as 'judge' what is not cut from it.")
 
 
 class ProgramCriticSettings(Settings):
@@ -160,15 +162,15 @@ def cases_of(settings: CasesSettings) -> list[Case]:
     """The cases.
 
     Raises:
-        SettingsError: there is no such testbed.
+        SettingsError: there is no such testbed, or the judge's view is asked for where there is none.
         DataError: the file cannot be read.
     """
-    if settings.file is not None:
-        return read_cases(Path(settings.file))[: settings.n]
-    return generate(
+    cases = read_cases(Path(settings.file))[: settings.n] if settings.file is not None else generate(
         settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
         flawed=settings.flawed, words=settings.words,
     )  # fmt: skip
+    require_view(cases, settings.view)
+    return cases
 
 
 def plan_of(study: Study, cases: int) -> list[Trial]:
