@@ -92,6 +92,23 @@ def test_everything_is_on_the_record_twice_answered_and_with_its_help(workspace:
     assert workspace.record.size() == size
 
 
+def test_two_studies_of_the_same_cases_and_seed_share_no_judgment(workspace: Workspace, cases_file: str) -> None:
+    one, two = (
+        conduct(simulated(cases_file, name=name, arms=["none", arm]), workspace, no_model, quiet)
+        for name, arm in (("one", "critiques"), ("two", "oracle"))
+    )
+    assert [each.review.alone for each in one.outcomes] == [each.review.alone for each in two.outcomes]
+    record = workspace.record
+    assert len(record.judgments()) == 2 * (len(one.outcomes) + len(two.outcomes))
+    shown = {judgment: set[str]() for judgment in {each.judgment for each in record.exposures()}}
+    for each in record.exposures():
+        shown[each.judgment].add(str(record.artifact(each.assistance).producer))
+    assert {len(critics) for critics in shown.values()} == {1}
+    size = record.size()
+    conduct(one.study, workspace, no_model, quiet)
+    assert record.size() == size
+
+
 def test_another_study_of_the_same_name_is_refused(workspace: Workspace, cases_file: str) -> None:
     conduct(simulated(cases_file), workspace, no_model, quiet)
     with pytest.raises(DataError, match="another study of the name 'one'"):

@@ -100,7 +100,7 @@ def conduct(
     left = trials[len(done) :]
     progress("trials", len(done), len(trials))
     for some in outcomes(left):
-        add_outcomes(workspace.record, some, ids, judge, principal, study.seed)
+        add_outcomes(workspace.record, some, ids, judge, principal, run)
         kept.add_outcomes(some)
         done += some
         progress("trials", len(done), len(trials))

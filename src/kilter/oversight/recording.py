@@ -10,8 +10,9 @@ from kilter.feedback.tasks import TaskItem
 from kilter.oversight.assistance import Arm, Assistance
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark
+from kilter.oversight.plan import Trial
 from kilter.oversight.sight import View, seen_source
-from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record
+from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record, sha256
 from kilter.stats import Estimate
 from kilter.testbeds import Case
 
@@ -59,16 +60,17 @@ def add_shown(
 
 
 def add_outcomes(
-    record: Record, outcomes: Sequence[Outcome], shown: Shown, judge: str, principal: Principal, seed: int
+    record: Record, outcomes: Sequence[Outcome], shown: Shown, judge: str, principal: Principal, run: str
 ) -> list[str]:
     """Two judgments of each trial, the second in place of the first, and an exposure per claim; the second ones' ids.
 
-    The same outcomes again change nothing. `judge` gets the rater's number.
+    The same outcomes of the same run again change nothing; those of another run are judgments of their own, or the
+    exposures of two studies would hang on one. `judge` gets the rater's number.
     """
-    before = [_judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed) for one in outcomes]
+    before = [_judgment(one, shown, f"{judge}-{one.trial.rater}", principal, run) for one in outcomes]
     first = record.add_judgments(before)
     after = [
-        _judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed, supersedes)
+        _judgment(one, shown, f"{judge}-{one.trial.rater}", principal, run, supersedes)
         for one, supersedes in zip(outcomes, first, strict=True)
     ]
     second = record.add_judgments(after)
@@ -81,13 +83,18 @@ def add_outcomes(
 
 
 def _judgment(
-    one: Outcome, shown: Shown, judge: str, principal: Principal, seed: int, supersedes: str | None = None
+    one: Outcome, shown: Shown, judge: str, principal: Principal, run: str, supersedes: str | None = None
 ) -> Judgment:
     marks = one.review.alone if supersedes is None else one.review.marks
     return Judgment(
         shown.responses[one.trial.item], QUESTION, judge, principal, len(marks), spans=[_span(mark) for mark in marks],
-        seed=seed, supersedes=supersedes,
+        seed=seed_of(run, one.trial), supersedes=supersedes,
     )  # fmt: skip
+
+
+def seed_of(run: str, trial: Trial) -> int:
+    """The seed that a judgment is kept under: 52 bits, which are exact in JSON everywhere, of the run and the trial."""
+    return int(sha256(f"{run}/{trial.rater}/{trial.item}".encode())[:13], 16)
 
 
 def _span(mark: Mark) -> dict[str, Any]:
