@@ -135,6 +135,20 @@ def test_a_kept_line_of_another_kind_is_named(workspace: Workspace, cases_file: 
         done_so_far(workspace, "one")
 
 
+def test_trials_of_another_plan_are_shown_and_not_gone_on_with(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    file = done.folder / TRIALS
+    rows = [json.loads(line) for line in file.read_text().splitlines()[:100]]
+    arms = {"none": "oracle", "oracle": "none"}
+    for row in rows:
+        row["arm"] = arms.get(row["arm"], row["arm"])
+        row["followed"] = [None] * len(done.shown[row["arm"]][row["item"]].claims)
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert len(done_so_far(workspace, "one").outcomes) == 100
+    with pytest.raises(DataError, match="begun by an earlier Kilter.* another name"):
+        conduct(simulated(cases_file), workspace, no_model, quiet)
+
+
 def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_file: str) -> None:
     done = conduct(simulated(cases_file), workspace, no_model, quiet)
     file = done.folder / TRIALS

@@ -97,7 +97,7 @@ def conduct(
         return Conducted(study, kept.folder, cases, shown, said, chance, run)
     judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)
     done = kept.outcomes(cases, shown)
-    left = trials[len(done) :]
+    left = _left_of(study, trials, [one.trial for one in done])
     progress("trials", len(done), len(trials))
     for some in outcomes(left):
         add_outcomes(workspace.record, some, ids, judge, principal, run)
@@ -105,6 +105,18 @@ def conduct(
         done += some
         progress("trials", len(done), len(trials))
     return Conducted(study, kept.folder, cases, shown, done, chance, run)
+
+
+def _left_of(study: Study, trials: Sequence[Trial], done: Sequence[Trial]) -> list[Trial]:
+    """The trials that are still to do; raises `DataError` where what was done is not of this plan."""
+    if not set(done) <= set(trials):
+        raise DataError(
+            f"The study {study.name} was begun by an earlier Kilter, which dealt out the arms in another way, so it "
+            f"cannot go on. 'kilter oversee report {study.name}' shows what was judged; give the file another name to "
+            "run it anew."
+        )
+    judged = set(done)
+    return [one for one in trials if one not in judged]
 
 
 def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, progress: Progress) -> list[Assistance]:
