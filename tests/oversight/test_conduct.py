@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from made_cases import made_case
 
-from kilter.errors import DataError, ModelError, ServerError
+from kilter.errors import DataError, ModelError, ServerError, SettingsError
 from kilter.models import endpoint
 from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
-from kilter.oversight.kept import TRIALS, Kept
+from kilter.oversight.kept import STUDY, TRIALS, Kept
 from kilter.oversight.page import write_page
 from kilter.oversight.results import critic_alone, evidence_of, results_of
 from kilter.oversight.study import Study
@@ -125,6 +125,29 @@ def test_as_long_as_nothing_was_judged_a_study_may_be_mended(workspace: Workspac
     done = conduct(simulated(cases_file), workspace, no_model, quiet)
     assert any(one.claims for one in done.shown["critiques"])
     assert done_so_far(workspace, "one").study == simulated(cases_file)
+
+
+def test_a_misspelt_type_is_refused_before_anything_is_kept(workspace: Workspace, cases_file: str) -> None:
+    odd = simulated(cases_file, raters={"kind": "simulated", "work": {"sees_type": {"ood": 0.5}}})
+    with pytest.raises(SettingsError, match="did you mean 'odd'"):
+        conduct(odd, workspace, no_model, quiet)
+    assert not (workspace.runs / "one").exists()
+
+
+def test_what_is_kept_with_every_setting_is_read(workspace: Workspace, cases_file: str) -> None:
+    study = simulated(cases_file, arms=["none", "oracle"])
+    done = conduct(study, workspace, no_model, quiet)
+    kept = json.loads((done.folder / STUDY).read_text())
+    assert {"testbed", "seed"} <= kept["cases"].keys()
+    assert kept["critic"]["kind"] == "program"
+    assert done_so_far(workspace, "one").study == study
+    assert conduct(study, workspace, no_model, quiet).outcomes == done.outcomes
+    del kept["cases"]["view"]  # as an earlier Kilter kept it, and then it took 60 cases of a file at most
+    kept["cases"]["n"] = 60
+    (done.folder / STUDY).write_text(json.dumps(kept))
+    assert done_so_far(workspace, "one").outcomes == done.outcomes
+    with pytest.raises(DataError, match="another study of the name 'one'"):
+        conduct(study, workspace, no_model, quiet)
 
 
 def test_a_kept_line_of_another_kind_is_named(workspace: Workspace, cases_file: str) -> None:

@@ -32,8 +32,11 @@ from kilter.oversight.study import (
     SurpriseCriticSettings,
     cases_of,
     chance_to_show,
+    flaw_types,
     plan_of,
     require_power,
+    require_types,
+    shows_critic,
 )
 from kilter.record import Principal, Workspace
 from kilter.testbeds import Case
@@ -75,7 +78,8 @@ def conduct(
         pages: opens the pages where people judge, for a study whose raters they are.
 
     Raises:
-        SettingsError: it is too small for its power, or its raters are people and there are no pages.
+        SettingsError: it is too small for its power, sets a type of flaw that no case has, or its raters are people and
+            there are no pages.
         DataError: the cases cannot be had, or another study of this name is in the workspace.
         ModelError, ServerError: the model says nothing that can be read, or its server does not answer.
         StorageError: the folder cannot be written.
@@ -83,6 +87,7 @@ def conduct(
     cases = cases_of(study.cases)
     trials = plan_of(study, len(cases))
     chance = require_power(study, cases, trials)
+    require_types(study, cases)
     kept = Kept(workspace.runs / study.name, study)
     cases = kept.keep_cases(cases)
     shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
@@ -121,7 +126,7 @@ def _left_of(study: Study, trials: Sequence[Trial], done: Sequence[Trial]) -> li
 
 def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, progress: Progress) -> list[Assistance]:
     """The critic's claims about every case; none where no arm shows any."""
-    if not {"critiques", "placebo"} & set(study.arms):
+    if not shows_critic(study.arms):
         return []
     done = kept.critiques()
     if len(done) == len(cases):
@@ -154,11 +159,6 @@ def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Se
         return SurpriseCritic.open(settings.model, threshold=settings.threshold, most=settings.most).criticize_all
     program = ProgramCritic(settings.finds, settings.invents)
     return lambda some, seed: [program.criticize(case, seed) for case in some]
-
-
-def flaw_types(cases: Sequence[Case]) -> list[str]:
-    """The kinds of flaw that occur, sorted."""
-    return sorted({flaw.type for case in cases for flaw in case.flaws})
 
 
 def rater_pool(settings: SimulatedRatersSettings, seed: int) -> list[RaterSettings]:
@@ -237,7 +237,7 @@ def done_so_far(workspace: Workspace, name: str) -> Conducted:
     kept = Kept.open(workspace.runs / name)
     study, cases = kept.study, kept.cases()
     critiques = kept.critiques()
-    if len(critiques) < len(cases) and {"critiques", "placebo"} & set(study.arms):
+    if len(critiques) < len(cases) and shows_critic(study.arms):
         raise DataError(f"The critic of {study.name} has not seen every case yet; 'kilter oversee run' goes on.")
     shown = help_by_arm(cases, critiques, study.arms, study.seed)
     if isinstance(study.raters, PeopleSettings):

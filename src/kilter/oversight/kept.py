@@ -16,7 +16,7 @@ from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
 from kilter.oversight.simulated_rater import Review
-from kilter.oversight.study import Study
+from kilter.oversight.study import OF_A_TESTBED, Study, shows_critic
 from kilter.settings import build
 from kilter.testbeds import Case, as_jsonl, read_cases
 
@@ -110,6 +110,16 @@ def _definition(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} is damaged ({error}). Remove its folder to begin the study anew.") from error
     if not isinstance(found, dict):
         raise DataError(f"{file} holds no study. Remove its folder to begin the study anew.")
+    return _with_effect(found)
+
+
+def _with_effect(found: dict[str, Any]) -> dict[str, Any]:
+    """What is kept are all settings; those that have no effect beside the others are refused where somebody sets them."""
+    cases, arms = found.get("cases"), found.get("arms")
+    if isinstance(cases, dict) and cases.get("file") is not None:
+        found["cases"] = {name: value for name, value in cases.items() if name not in OF_A_TESTBED}
+    if isinstance(arms, list) and not shows_critic(arms):
+        found.pop("critic", None)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,16 +14,20 @@ from kilter.oversight.assistance import Arm
 from kilter.oversight.plan import Trial, latin_square
 from kilter.oversight.sight import View, require_view
 from kilter.oversight.simulated_rater import RaterSettings
-from kilter.settings import Settings, build, parse_yaml
+from kilter.settings import Settings, build, nearest, parse_yaml
 from kilter.stats import Design, power
 from kilter.testbeds import Case, generate, read_cases
+
+
+OF_A_TESTBED = ("testbed", "seed", "split", "difficulty", "flawed", "words")
+"""Settings that say how cases are generated, and mean nothing beside a file of them."""
 
 
 class CasesSettings(Settings):
     """What is judged."""
 
     testbed: str = Field("stories", description="Name of the testbed; 'kilter testbed' lists them.")
-    n: int = Field(60, ge=1, description="How many cases.")
+    n: int | None = Field(60, ge=1, description="How many cases; of a file its first ones, or all if not set.")
     seed: int = Field(0, description="Which cases.")
     split: Literal["train", "test"] = Field("test", description="They share no structure and no wording.")
     difficulty: float = Field(0.5, ge=0, le=1, description="From 0, easy, to 1.")
@@ -31,6 +35,23 @@ class CasesSettings(Settings):
     words: int | None = Field(None, description="Length of a story; by the difficulty if not set.")
     file: str | None = Field(None, description="JSONL of 'kilter testbed generate' in place of a testbed.")
     view: View = Field("expert", description="Of the source raters see all, or as 'judge' what is not cut from it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_of_a_file(cls, given: Any) -> Any:
+        return {"n": None, **given} if isinstance(given, dict) and given.get("file") is not None else given
+
+    @model_validator(mode="after")
+    def _a_file_or_a_testbed(self) -> Self:
+        if self.file is None and self.n is None:
+            raise ValueError("n is needed: a testbed has as many cases as are asked for")
+        idle = [name for name in OF_A_TESTBED if name in self.model_fields_set]
+        if self.file is not None and idle:
+            raise ValueError(
+                f"{' and '.join(idle)} would have no effect, because the cases are those of the file; leave "
+                f"{'it' if len(idle) == 1 else 'them'} or the file out"
+            )
+        return self
 
 
 class ProgramCriticSettings(Settings):
@@ -115,6 +136,11 @@ class ExpectedSettings(Settings):
     item_spread: float = Field(0.3, gt=0, description="Between items, standard deviation of the log rate.")
 
 
+def shows_critic(arms: Sequence[Arm]) -> bool:
+    """Whether an arm shows what the critic says, of this case or of another."""
+    return not {"critiques", "placebo"}.isdisjoint(arms)
+
+
 class Study(Settings):
     """Cases, arms of help, a critic, and who judges."""
 
@@ -137,6 +163,14 @@ class Study(Settings):
             raise ValueError("there is no arm with assistance: add 'critiques', for example, to arms")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError("an arm is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _a_critic_that_is_shown(self) -> Self:
+        if "critic" in self.model_fields_set and not shows_critic(self.arms):
+            raise ValueError(
+                "no arm shows what the critic says: add 'critiques' or 'placebo' to arms, or leave critic out"
+            )
         return self
 
 
@@ -165,12 +199,33 @@ def cases_of(settings: CasesSettings) -> list[Case]:
         SettingsError: there is no such testbed, or the judge's view is asked for where there is none.
         DataError: the file cannot be read.
     """
-    cases = read_cases(Path(settings.file))[: settings.n] if settings.file is not None else generate(
-        settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
-        flawed=settings.flawed, words=settings.words,
-    )  # fmt: skip
+    if settings.file is not None:
+        cases = read_cases(Path(settings.file))[: settings.n]
+    else:
+        assert settings.n is not None  # as the settings check
+        cases = generate(
+            settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
+            flawed=settings.flawed, words=settings.words,
+        )  # fmt: skip
     require_view(cases, settings.view)
     return cases
+
+
+def flaw_types(cases: Sequence[Case]) -> list[str]:
+    """The kinds of flaw that occur, sorted."""
+    return sorted({flaw.type for case in cases for flaw in case.flaws})
+
+
+def require_types(study: Study, cases: Sequence[Case]) -> None:
+    """Raises `SettingsError` where raters are to see a type of flaw that no case has."""
+    if not isinstance(study.raters, SimulatedRatersSettings):
+        return
+    known = flaw_types(cases)
+    for name in study.raters.work.sees_type:
+        if name not in known:
+            raise SettingsError(
+                f"raters.work.sees_type sets '{name}', but no flaw of the cases is of that type: {nearest(name, known)}"
+            )
 
 
 def plan_of(study: Study, cases: int) -> list[Trial]:
