@@ -19,7 +19,7 @@ from kilter.oversight.conduct import conduct, done_so_far
 from kilter.oversight.kept import STUDY, TRIALS, Kept
 from kilter.oversight.page import write_page
 from kilter.oversight.results import critic_alone, evidence_of, results_of
-from kilter.oversight.study import Study
+from kilter.oversight.study import PromptedSettings, Study
 from kilter.record import Workspace
 from kilter.settings import build
 from kilter.testbeds import as_jsonl
@@ -268,8 +268,8 @@ def prompted(cases_file: str, address: str, **values: Any) -> Study:
     return simulated(cases_file, raters=raters, arms=["none", "oracle"], expected={"power": 0.1}, **values)
 
 
-def asking(model: str, name: str | None, max_tokens: int) -> ChatModel:
-    return ChatModel(model, name, max_tokens=max_tokens)
+def asking(asked: PromptedSettings) -> ChatModel:
+    return ChatModel(asked.model, asked.name, key=asked.key, max_tokens=asked.max_tokens)
 
 
 def test_a_model_judges_alone_and_again_with_help(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:

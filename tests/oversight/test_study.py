@@ -72,6 +72,8 @@ def test_the_recipes_can_be_run_and_are_large_enough(file: Path) -> None:
         ("cases: {file: x.jsonl, seed: 0}", "seed would have no effect.* leave it or the file out"),
         ("cases: {file: x.jsonl, testbed: facts, difficulty: 0.5, n: 3}", "testbed and difficulty would have no"),
         ("cases: {n: null}", "n is needed"),
+        ("raters: {kind: model, model: smollm2-135m, key: A_KEY}", "key has no effect unless model is the address"),
+        ("critic: {kind: model, model: here, key: A_KEY}", "key has no effect unless model is the address"),
         ("- 1", "is no study"),
         ("a: [", "not valid YAML"),
     ],
@@ -102,6 +104,12 @@ def test_a_study_that_is_too_small_is_refused_with_what_would_do() -> None:
     [count] = re.findall(r"(\d+) raters would do", str(no.value))
     enough = study(raters={"kind": "simulated", "count": int(count)})
     assert require_power(enough, CASES, plan_of(enough, len(CASES))) >= 0.8
+
+
+@pytest.mark.parametrize("kind", ["simulated", "model", "people"])
+def test_the_usual_number_of_raters_is_enough_for_the_usual_arms(kind: str) -> None:
+    raters = {"kind": kind, "model": "http://here"} if kind == "model" else {"kind": kind}
+    assert plan_of(study(raters=raters), len(CASES))
 
 
 def test_nothing_to_find_is_refused() -> None:

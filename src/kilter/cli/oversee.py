@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kilter.models.chat import ChatModel
     from kilter.oversight.conduct import Ask, Conducted
     from kilter.oversight.results import Results
+    from kilter.oversight.study import PromptedSettings
     from kilter.record import Workspace
 
 app = typer.Typer(
@@ -103,12 +104,13 @@ def _table(results: Results) -> None:
 def _models() -> Iterator[Ask]:
     """Opens models: an address is asked as it is, a name or folder is served on this machine inside the block."""
     from kilter.models.chat import ChatModel
+    from kilter.oversight.study import is_address
 
     with ExitStack() as stack:
 
-        def ask(model: str, name: str | None, max_tokens: int) -> ChatModel:
-            address = model if "://" in model else stack.enter_context(_served(model))
-            chat = ChatModel(address, name, max_tokens=max_tokens)
+        def ask(asked: PromptedSettings) -> ChatModel:
+            address = asked.model if is_address(asked.model) else stack.enter_context(_served(asked.model))
+            chat = ChatModel(address, asked.name, key=asked.key, max_tokens=asked.max_tokens)
             stack.callback(chat.close)
             return chat
 

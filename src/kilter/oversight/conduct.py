@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 
 from kilter.errors import DataError, ModelError, SettingsError
 from kilter.models.chat import ChatModel
+from kilter.models.endpoint import bearer_key
 from kilter.oversight.assistance import Arm, Assistance
 from kilter.oversight.experiment import Outcome, help_by_arm, simulate
 from kilter.oversight.findings import compare
@@ -27,6 +28,7 @@ from kilter.oversight.study import (
     ModelRatersSettings,
     PassageCriticSettings,
     PeopleSettings,
+    PromptedSettings,
     SimulatedRatersSettings,
     Study,
     SurpriseCriticSettings,
@@ -43,8 +45,8 @@ from kilter.testbeds import Case
 
 CHUNK = 8  # questions of a model between two writes: what an ended server costs at most
 
-Ask = Callable[[str, str | None, int], ChatModel]
-"""Opens a model by its name, folder or address, the server's name for it, and the longest answer."""
+Ask = Callable[[PromptedSettings], ChatModel]
+"""Opens the model that a study names."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -78,12 +80,13 @@ def conduct(
         pages: opens the pages where people judge, for a study whose raters they are.
 
     Raises:
-        SettingsError: it is too small for its power, sets a type of flaw that no case has, or its raters are people and
-            there are no pages.
+        SettingsError: it is too small for its power, sets a type of flaw that no case has, names the environment
+            variable of a key that is not set, or its raters are people and there are no pages.
         DataError: the cases cannot be had, or another study of this name is in the workspace.
         ModelError, ServerError: the model says nothing that can be read, or its server does not answer.
         StorageError: the folder cannot be written.
     """
+    _require_keys(study)
     cases = cases_of(study.cases)
     trials = plan_of(study, len(cases))
     chance = require_power(study, cases, trials)
@@ -110,6 +113,13 @@ def conduct(
         done += some
         progress("trials", len(done), len(trials))
     return Conducted(study, kept.folder, cases, shown, done, chance, run)
+
+
+def _require_keys(study: Study) -> None:
+    """Raises `SettingsError` where a key that will be needed is not there, before the work of hours."""
+    for asked in (study.critic, study.raters):
+        if isinstance(asked, PromptedSettings) and asked.key is not None:
+            bearer_key(asked.key)
 
 
 def _left_of(study: Study, trials: Sequence[Trial], done: Sequence[Trial]) -> list[Trial]:
@@ -143,7 +153,7 @@ def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, prog
 def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Sequence[Case], int], list[Assistance]]:
     """What criticizes some cases by a seed; raises `ModelError` where there is no such model."""
     if isinstance(settings, ModelCriticSettings):
-        chat = ask(settings.model, settings.name, settings.max_tokens)
+        chat = ask(settings)
         return PromptedCritic(chat, flaw_types(cases)).criticize_all
     if isinstance(settings, PassageCriticSettings):
         from kilter.models import load
@@ -191,7 +201,7 @@ def _raters(
             yield simulate(cases, shown, left, pool, study.seed, study.cases.view)
 
         return "simulated/rater", "simulated", simulated
-    chat = ask(raters.model, raters.name, raters.max_tokens)
+    chat = ask(raters)
     rater = PromptedRater(chat, flaw_types(cases), raters.temperature, study.cases.view)
 
     def one(trial: Trial) -> Outcome | None:

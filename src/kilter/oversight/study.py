@@ -19,6 +19,11 @@ from kilter.stats import Design, power
 from kilter.testbeds import Case, generate, read_cases
 
 
+def is_address(model: str) -> bool:
+    """Whether a model is named by the address of its server."""
+    return "://" in model
+
+
 OF_A_TESTBED = ("testbed", "seed", "split", "difficulty", "flawed", "words")
 """Settings that say how cases are generated, and mean nothing beside a file of them."""
 
@@ -62,13 +67,25 @@ class ProgramCriticSettings(Settings):
     invents: float = Field(0.5, ge=0, description="Right passages per case that it calls wrong, on average.")
 
 
-class ModelCriticSettings(Settings):
+class PromptedSettings(Settings):
+    """A chat model that is asked."""
+
+    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
+    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
+    key: str | None = Field(None, description="Environment variable that holds the server's key; none is sent if not set.")
+    max_tokens: int = Field(400, ge=1, description="Longest answer.")
+
+    @model_validator(mode="after")
+    def _key_for_an_address(self) -> Self:
+        if self.key is not None and not is_address(self.model):
+            raise ValueError("key has no effect unless model is the address of a server")
+        return self
+
+
+class ModelCriticSettings(PromptedSettings):
     """A prompted model."""
 
     kind: Literal["model"] = "model"
-    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
-    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
-    max_tokens: int = Field(400, ge=1, description="Longest answer.")
 
 
 class TrainedCriticSettings(Settings):
@@ -101,14 +118,11 @@ class SimulatedRatersSettings(Settings):
     spread: float = Field(0.5, ge=0, description="Raters differ: standard deviation of the log odds to see and trust.")
 
 
-class ModelRatersSettings(Settings):
+class ModelRatersSettings(PromptedSettings):
     """A prompted model as the rater; several raters are several seeds of it."""
 
     kind: Literal["model"] = "model"
-    count: int = Field(4, ge=1, description="How many raters.")
-    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
-    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
-    max_tokens: int = Field(400, ge=1, description="Longest answer.")
+    count: int = Field(5, ge=1, description="How many raters.")
     temperature: float = Field(0.7, ge=0, description="Of its sampling; at 0 all raters would be one.")
 
 
