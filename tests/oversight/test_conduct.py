@@ -18,6 +18,7 @@ from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
 from kilter.oversight.kept import STUDY, TRIALS, Kept
 from kilter.oversight.page import write_page
+from kilter.oversight.prompted import NEXT_SEED
 from kilter.oversight.results import critic_alone, evidence_of, results_of
 from kilter.oversight.study import PromptedSettings, Study
 from kilter.record import Workspace
@@ -329,9 +330,67 @@ def test_a_server_that_dies_keeps_what_was_judged(
 
 
 def test_a_rater_who_talks_nonsense_is_refused(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
-    with pytest.raises(ModelError, match="said neither problems nor 'none' in 8 of 8 trials"):
+    with pytest.raises(ModelError, match="said nothing that can be read in 8 of 8 answers, such as 'I like it.'"):
         conduct(prompted(cases_file, pretend(Reader(answer="I like it."))), workspace, asking, quiet)
     assert not workspace.record.judgments()
+
+
+class Slurring(Reader):
+    """Of some cases it says what can be read only when it is asked by one of the later seeds, and of some never."""
+
+    def __init__(self, later: str, never: str) -> None:
+        super().__init__()
+        self.later, self.never = re.compile(later), re.compile(never)
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        text = body["messages"][0]["content"] if body else ""
+        odd = self.never.search(text) or (self.later.search(text) and body["seed"] < 2 * NEXT_SEED)
+        self.said = "Hm." if odd else None
+        return super().__call__(method, path, body)
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_anew(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    done = conduct(prompted(cases_file, pretend(Slurring("x000", "never"))), workspace, asking, quiet)
+    assert (len(done.outcomes), done.planned, list(done.unread)) == (60, 60, [])
+
+
+def test_trials_that_stay_unreadable_are_counted_and_the_others_kept(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    slurring = Slurring("never", "x0005")
+    study = prompted(cases_file, pretend(slurring))
+    done = conduct(study, workspace, asking, quiet)
+    assert (len(done.outcomes), done.planned) == (57, 60)
+    assert {(one.trial.item, one.said) for one in done.unread} == {(5, "Hm.")}
+    assert len(workspace.record.judgments()) == 2 * 57
+    asked = slurring.answered
+    again = conduct(study, workspace, asking, quiet)
+    assert (again.outcomes, again.unread, slurring.answered) == (done.outcomes, done.unread, asked)
+    shown = done_so_far(workspace, "one")
+    page = write_page(shown, results_of(shown))
+    assert "3 of 60 trials are left out: their answers could not be read" in page.page.read_text()
+    assert (page.summary["trials"], page.summary["planned"], page.summary["unread"]) == (57, 60, 3)
+
+
+def test_too_many_answers_that_cannot_be_read_are_too_many_of_the_run(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    study = prompted(cases_file, pretend(Slurring("never", "x000[0-4]")))
+    with pytest.raises(ModelError, match=r"in 1[3-9] of \d+ answers"):
+        conduct(study, workspace, asking, quiet)
+    kept = done_so_far(workspace, "one")
+    assert len(kept.outcomes) > 30
+    assert 0 < len(kept.unread) <= 12
+    critic = {"kind": "model", "model": pretend(Slurring("never", "x000[0-3]"))}
+    some = simulated(cases_file, critic=critic, arms=["none", "critiques"], name="two")
+    done = conduct(some, workspace, asking, quiet)
+    assert [one.readable for one in done.shown["critiques"]] == [number > 3 for number in range(20)]
+    assert {one.said for one in done.shown["critiques"]} == {"", "Hm."}
+    critic = {"kind": "model", "model": pretend(Slurring("never", "x00(0[5-7]|1[57])"))}
+    with pytest.raises(ModelError, match="in 5 of 20 answers"):
+        conduct(simulated(cases_file, critic=critic, name="three"), workspace, asking, quiet)
 
 
 def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from scipy.special import expit, logit
 
-from kilter.errors import DataError, ModelError, SettingsError
+from kilter.errors import DataError, SettingsError
 from kilter.models.chat import ChatModel
 from kilter.models.endpoint import bearer_key
 from kilter.oversight.assistance import Arm, Assistance
-from kilter.oversight.experiment import Outcome, help_by_arm, simulate
+from kilter.oversight.experiment import Outcome, Unread, help_by_arm, simulate
 from kilter.oversight.findings import compare
 from kilter.oversight.kept import Kept
-from kilter.oversight.people import Pages, ask_people, said_by_people
+from kilter.oversight.people import Pages, ask_people, judges_per_case, said_by_people
 from kilter.oversight.plan import Trial
 from kilter.oversight.program_critic import ProgramCritic
-from kilter.oversight.prompted import PromptedCritic, PromptedRater
+from kilter.oversight.prompted import PromptedCritic, PromptedRater, Unreadable, require_readable
 from kilter.oversight.recording import add_outcomes, add_shown, start_run
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.oversight.study import (
@@ -56,8 +56,10 @@ class Conducted:
 
     Attributes:
         shown: what each arm shows with each case.
-        outcomes: one per trial that was done.
+        outcomes: one per trial that was done and understood.
         power: computed before the start.
+        planned: trials that there are when it is finished.
+        unread: trials that were done, and whose answers nobody can read.
         run: id of its run on the record; None where it is only looked at.
     """
 
@@ -67,6 +69,8 @@ class Conducted:
     shown: dict[Arm, list[Assistance]]
     outcomes: list[Outcome]
     power: float
+    planned: int
+    unread: Sequence[Unread] = ()
     run: str | None = None
 
 
@@ -102,17 +106,30 @@ def conduct(
     if isinstance(study.raters, PeopleSettings):
         assert pages is not None  # as said above
         said = ask_people(workspace.record, study, cases, shown, ids, pages, progress)
-        return Conducted(study, kept.folder, cases, shown, said, chance, run)
+        return Conducted(study, kept.folder, cases, shown, said, chance, planned_trials(study, len(cases)), run=run)
     judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)
-    done = kept.outcomes(cases, shown)
-    left = _left_of(study, trials, [one.trial for one in done])
-    progress("trials", len(done), len(trials))
+    done, unread = kept.outcomes(cases, shown), kept.unread()
+    left = _left_of(study, trials, [one.trial for one in (*done, *unread)])
+    progress("trials", len(trials) - len(left), len(trials))
     for some in outcomes(left):
-        add_outcomes(workspace.record, some, ids, judge, principal, run)
-        kept.add_outcomes(some)
-        done += some
-        progress("trials", len(done), len(trials))
-    return Conducted(study, kept.folder, cases, shown, done, chance, run)
+        read = [one for one in some if isinstance(one, Outcome)]
+        add_outcomes(workspace.record, read, ids, judge, principal, run)
+        kept.add_outcomes(read)
+        done += read
+        odd = [one for one in some if isinstance(one, Unread)]
+        said = [one.said for one in (*unread, *odd)]
+        require_readable(judge, said, len(done) + len(said), of=len(trials))
+        kept.add_unread(odd)
+        unread += odd
+        progress("trials", len(done) + len(unread), len(trials))
+    return Conducted(study, kept.folder, cases, shown, done, chance, len(trials), unread, run)
+
+
+def planned_trials(study: Study, cases: int) -> int:
+    """How many trials a study has when it is finished."""
+    if isinstance(study.raters, PeopleSettings):
+        return judges_per_case(study, cases) * cases
+    return study.raters.count * (study.items_per_rater or cases)
 
 
 def _require_keys(study: Study) -> None:
@@ -144,6 +161,8 @@ def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, prog
     criticize_all = critic_of(study.critic, cases, ask)
     while len(done) < len(cases):
         some = criticize_all(cases[len(done) : len(done) + CHUNK], study.seed)
+        odd = [one.said for one in (*done, *some) if not one.readable]
+        require_readable(some[0].critic, odd, len(done) + len(some), of=len(cases))
         kept.add_critiques(some)
         done += some
         progress("critiques", len(done), len(cases))
@@ -154,7 +173,7 @@ def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Se
     """What criticizes some cases by a seed; raises `ModelError` where there is no such model."""
     if isinstance(settings, ModelCriticSettings):
         chat = ask(settings)
-        return PromptedCritic(chat, flaw_types(cases)).criticize_all
+        return PromptedCritic(chat, flaw_types(cases)).criticize_some
     if isinstance(settings, PassageCriticSettings):
         from kilter.models import load
         from kilter.oversight.critics import PassageCritic
@@ -186,7 +205,7 @@ def rater_pool(settings: SimulatedRatersSettings, seed: int) -> list[RaterSettin
     ]
 
 
-Judged = Callable[[Sequence[Trial]], Iterator[list[Outcome]]]
+Judged = Callable[[Sequence[Trial]], Iterator[Sequence[Outcome | Unread]]]
 
 
 def _raters(
@@ -197,23 +216,23 @@ def _raters(
     if isinstance(raters, SimulatedRatersSettings):
         pool = rater_pool(raters, study.seed)
 
-        def simulated(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
+        def simulated(left: Sequence[Trial]) -> Iterator[Sequence[Outcome | Unread]]:
             yield simulate(cases, shown, left, pool, study.seed, study.cases.view)
 
         return "simulated/rater", "simulated", simulated
     chat = ask(raters)
     rater = PromptedRater(chat, flaw_types(cases), raters.temperature, study.cases.view)
 
-    def one(trial: Trial) -> Outcome | None:
+    def one(trial: Trial) -> Outcome | Unread:
         case, help_ = cases[trial.item], shown[trial.arm][trial.item]
         said = rater.review(case, help_, study.seed + 2 * trial.rater)
-        if said is None:
-            return None
+        if isinstance(said, Unreadable):
+            return Unread(trial, said.said)
         return Outcome(trial, case, help_, said, compare(case, said.alone), compare(case, said.marks))
 
-    def prompted(left: Sequence[Trial]) -> Iterator[list[Outcome]]:
+    def prompted(left: Sequence[Trial]) -> Iterator[Sequence[Outcome | Unread]]:
         for start in range(0, len(left), CHUNK):
-            yield _readable(rater.name, chat.ask_all(one, left[start : start + CHUNK]))
+            yield chat.ask_all(one, left[start : start + CHUNK])
 
     return rater.name, "model", prompted
 
@@ -225,17 +244,6 @@ def _require_help(shown: dict[Arm, list[Assistance]]) -> None:
             f"In the arm {' and '.join(silent)} there is nothing to show with any case: the critic said nothing. Give "
             "the study a critic that names problems, or leave the arm out."
         )
-
-
-def _readable(name: str, outcomes: Sequence[Outcome | None]) -> list[Outcome]:
-    """The outcomes; a rater who cannot be understood is refused rather than counted as one who finds nothing."""
-    read = [one for one in outcomes if one is not None]
-    if len(read) < len(outcomes):
-        raise ModelError(
-            f"{name} said neither problems nor 'none' in {len(outcomes) - len(read)} of {len(outcomes)} trials. What "
-            "was judged before is kept. Choose a more capable model, or let it write more (raters.max_tokens)."
-        )
-    return read
 
 
 def done_so_far(workspace: Workspace, name: str) -> Conducted:
@@ -256,6 +264,7 @@ def done_so_far(workspace: Workspace, name: str) -> Conducted:
         outcomes = kept.outcomes(cases, shown)
     if not outcomes:
         raise DataError(f"Nothing of {study.name} was judged yet; 'kilter oversee run' goes on.")
+    chance = chance_to_show(study, cases, plan_of(study, len(cases)))
     return Conducted(
-        study, kept.folder, cases, shown, outcomes, chance_to_show(study, cases, plan_of(study, len(cases)))
-    )  # fmt: skip
+        study, kept.folder, cases, shown, outcomes, chance, planned_trials(study, len(cases)), kept.unread()
+    )

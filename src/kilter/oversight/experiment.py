@@ -32,6 +32,18 @@ class Outcome:
     found: Findings
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A trial whose answer could not be read, however often it was asked for; it counts for nothing but itself.
+
+    Attributes:
+        said: the last answer.
+    """
+
+    trial: Trial
+    said: str
+
+
 def help_by_arm(
     cases: Sequence[Case], critiques: Sequence[Assistance], arms: Sequence[Arm], seed: int
 ) -> dict[Arm, list[Assistance]]:
