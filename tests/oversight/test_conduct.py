@@ -201,6 +201,13 @@ def test_an_unfinished_study_is_shown_as_far_as_it_came(workspace: Workspace, ca
     page = write_page(part, results).page.read_text()
     assert "With oracle" in page
     assert 'data-label="Placebo"' not in page
+    assert "Not every planned trial was done: 40 of 400" in page
+    assert "Latin square" not in page
+    assert "Not every case met every arm" in page
+    whole = write_page(done, results_of(done))
+    assert "Not every planned" not in whole.page.read_text()
+    assert "every case was judged with every arm: a Latin square" in whole.page.read_text()
+    assert (whole.summary["trials"], whole.summary["planned"], whole.summary["unread"]) == (400, 400, 0)
     alone = replace(done, outcomes=[one for one in few if one.trial.arm == "none"])
     with pytest.raises(DataError, match="comparison of arms"):
         results_of(alone)

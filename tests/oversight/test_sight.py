@@ -60,7 +60,11 @@ def test_about_what_cannot_be_checked_a_rater_guesses() -> None:
     assert len(review(fanciful, blind[0], NOTHING, random.Random(0), view="judge").marks) == len(blind[0].units)
     careful = RaterSettings(first_look=0, second_look=1, trust=0, check_right=1, check_cost=0.1)
     followed = {
-        view: [one for case in blind for one in review(careful, case, oracle(case), random.Random(1), view=view).followed]
+        view: [
+            one
+            for number, case in enumerate(blind)
+            for one in review(careful, case, oracle(case), random.Random(number), view=view).followed
+        ]
         for view in ("judge", "expert")
     }
     assert all(followed["expert"])

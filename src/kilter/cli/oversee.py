@@ -68,6 +68,7 @@ def report(
 
 
 def _write(done: Conducted, workspace: Workspace) -> None:
+    from kilter.oversight.account import notices
     from kilter.oversight.page import WHO, opening, write_page
     from kilter.oversight.recording import finish_run
     from kilter.oversight.results import evidence_of, results_of
@@ -78,6 +79,8 @@ def _write(done: Conducted, workspace: Workspace) -> None:
         finish_run(workspace.record, done.run, evidence_of(results), written.summary)
     _table(results)
     typer.echo(opening(results, WHO[done.study.raters.kind]))
+    for notice in notices(done):
+        typer.echo(notice)
     typer.echo(f"Report: {written.page}")
 
 

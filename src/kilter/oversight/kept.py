@@ -124,7 +124,7 @@ def _definition(file: Path) -> dict[str, Any]:
 
 
 def _with_effect(found: dict[str, Any]) -> dict[str, Any]:
-    """What is kept are all settings; those that have no effect beside the others are refused where somebody sets them."""
+    """Without the settings that have no effect beside the others: all are kept, but to set these is an error."""
     cases, arms = found.get("cases"), found.get("arms")
     if isinstance(cases, dict) and cases.get("file") is not None:
         found["cases"] = {name: value for name, value in cases.items() if name not in OF_A_TESTBED}
@@ -166,7 +166,8 @@ def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _assistance(row: dict[str, Any]) -> Assistance:
-    return Assistance(row["arm"], row["critic"], tuple(Claim(**one) for one in row["claims"]), row["readable"], row.get("said", ""))
+    claims = tuple(Claim(**one) for one in row["claims"])
+    return Assistance(row["arm"], row["critic"], claims, row["readable"], row.get("said", ""))
 
 
 def _row(one: Outcome) -> dict[str, Any]:

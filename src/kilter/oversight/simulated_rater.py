@@ -41,7 +41,7 @@ class Review:
         alone: marks before any help was shown.
         marks: after it, or after the second look without help.
         followed: for each claim shown whether the rater went along; None where it was neither followed nor checked.
-        effort: units' worth of looking.
+        effort: units' worth of looking; of models the answers that were asked for, of people seconds.
     """
 
     alone: list[Mark] = field(default_factory=list)

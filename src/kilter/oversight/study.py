@@ -72,7 +72,7 @@ class PromptedSettings(Settings):
 
     model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
     name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
-    key: str | None = Field(None, description="Environment variable that holds the server's key; none is sent if not set.")
+    key: str | None = Field(None, description="Environment variable that holds the server's key.")
     max_tokens: int = Field(400, ge=1, description="Longest answer.")
 
     @model_validator(mode="after")
