@@ -33,8 +33,9 @@ def raters(kind: str, count: int = 4) -> dict[str, Any]:
 
 
 def test_a_whole_plan_is_a_square_and_a_part_says_how_far_it_goes() -> None:
-    assert "Every rater judged with every arm, and every case was judged with every arm: a Latin" in (
-        account_of(conducted())[0]
+    assert (
+        "Every rater judged with every arm, and every case was judged with every arm: a Latin"
+        in (account_of(conducted())[0])
     )
     enough = conducted(raters=raters("simulated"), items_per_rater=6)
     assert account_of(enough)[0] == "Every rater judged with every arm, and every case was judged with every arm."

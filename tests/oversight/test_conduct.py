@@ -169,7 +169,7 @@ def test_trials_of_another_plan_are_shown_and_not_gone_on_with(workspace: Worksp
         row["followed"] = [None] * len(done.shown[row["arm"]][row["item"]].claims)
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     assert len(done_so_far(workspace, "one").outcomes) == 100
-    with pytest.raises(DataError, match="begun by an earlier Kilter.* another name"):
+    with pytest.raises(DataError, match=r"begun by an earlier Kilter.* another name"):
         conduct(simulated(cases_file), workspace, no_model, quiet)
 
 
@@ -337,7 +337,7 @@ def test_a_server_that_dies_keeps_what_was_judged(
 
 
 def test_a_rater_who_talks_nonsense_is_refused(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
-    with pytest.raises(ModelError, match="said nothing that can be read in 8 of 8 answers, such as 'I like it.'"):
+    with pytest.raises(ModelError, match=r"said nothing that can be read in 8 of 8 answers, such as 'I like it\.'"):
         conduct(prompted(cases_file, pretend(Reader(answer="I like it."))), workspace, asking, quiet)
     assert not workspace.record.judgments()
 

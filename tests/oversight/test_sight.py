@@ -72,7 +72,7 @@ def test_about_what_cannot_be_checked_a_rater_guesses() -> None:
 
 
 def test_cases_that_nothing_is_cut_from_have_no_view_of_the_judge() -> None:
-    with pytest.raises(SettingsError, match="testbed 'stories'.* leave cases.view out"):
+    with pytest.raises(SettingsError, match=r"testbed 'stories'.* leave cases.view out"):
         cases_of(CasesSettings(testbed="stories", n=2, words=200, view="judge"))
     require_view([made_case()], "expert")
     odd = {"no cut": {}, "no suffices": {"cut": []}, "no passage": {"cut": [[1]], "suffices": [True] * 8}}

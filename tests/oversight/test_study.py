@@ -47,7 +47,7 @@ def test_of_a_file_all_cases_are_judged_and_of_a_testbed_sixty(tmp_path: Path) -
 
 def test_a_type_of_flaw_that_no_case_has_is_told_with_the_nearest() -> None:
     typed = study(raters={"kind": "simulated", "work": {"sees_type": {"odd": 0.1, "evne": 0.5}}})
-    with pytest.raises(SettingsError, match="'evne', but no flaw of the cases .* did you mean 'even'"):
+    with pytest.raises(SettingsError, match=r"'evne', but no flaw of the cases .* did you mean 'even'"):
         require_types(typed, CASES)
     require_types(study(raters={"kind": "simulated", "work": {"sees_type": {"odd": 0.1}}}), CASES)
 

@@ -31,8 +31,8 @@ def notices(done: Conducted) -> list[str]:
     said = [OF_NOBODY[kind]] if kind in OF_NOBODY else []
     if judged + odd < done.planned:
         said.append(
-            f"Not every planned trial was done: {judged + odd:,} of {done.planned:,}, and the figures are those of these "
-            "alone."
+            f"Not every planned trial was done: {judged + odd:,} of {done.planned:,}, and the figures are those of "
+            "these alone."
         )
     if odd:
         said.append(

@@ -198,7 +198,8 @@ def _told(study: Study, sample: Sample, chance: Chance) -> Designed:
         said.append(words["sampled"].format(sample=SAMPLE, cases=f"{_count(study):,}"))
     return Designed(
         state="small" if is_small else "ready", said=" ".join(said), power=chance.power, enough=chance.enough,
-        figures=_figures(effort_of(study, _count(study), sample.words), study, timed=True), name=study.name, file=as_file(study),
+        figures=_figures(effort_of(study, _count(study), sample.words), study, timed=True), name=study.name,
+        file=as_file(study),
     )  # fmt: skip
 
 
