@@ -18,7 +18,7 @@ from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
 from kilter.oversight.kept import STUDY, TRIALS, Kept
 from kilter.oversight.page import write_page
-from kilter.oversight.prompted import NEXT_SEED
+from kilter.oversight.prompted import ATTEMPTS, NEXT_SEED
 from kilter.oversight.results import critic_alone, evidence_of, results_of
 from kilter.oversight.study import PromptedSettings, Study
 from kilter.record import Workspace
@@ -373,12 +373,21 @@ def test_trials_that_stay_unreadable_are_counted_and_the_others_kept(
     assert {(one.trial.item, one.said) for one in done.unread} == {(5, "Hm.")}
     assert len(workspace.record.judgments()) == 2 * 57
     asked = slurring.answered
+    assert asked == 2 * 57 + ATTEMPTS * 3
     again = conduct(study, workspace, asking, quiet)
     assert (again.outcomes, again.unread, slurring.answered) == (done.outcomes, done.unread, asked)
     shown = done_so_far(workspace, "one")
     page = write_page(shown, results_of(shown))
     assert "3 of 60 trials are left out: their answers could not be read" in page.page.read_text()
     assert (page.summary["trials"], page.summary["planned"], page.summary["unread"]) == (57, 60, 3)
+
+
+def test_at_temperature_zero_nothing_is_asked_twice(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
+    slurring = Slurring("never", "x0005")
+    raters = {"kind": "model", "model": pretend(slurring), "count": 3, "temperature": 0}
+    values = {"raters": raters, "arms": ["none", "oracle"], "expected": {"power": 0.1}}
+    assert len(conduct(simulated(cases_file, **values), workspace, asking, quiet).unread) == 3
+    assert slurring.answered == 2 * 57 + 3
 
 
 def test_too_many_answers_that_cannot_be_read_are_too_many_of_the_run(

@@ -109,7 +109,7 @@ def conduct(
         return Conducted(study, kept.folder, cases, shown, said, chance, planned_trials(study, len(cases)), run=run)
     judge, principal, outcomes = _raters(study, study.raters, cases, shown, ask)
     done, unread = kept.outcomes(cases, shown), kept.unread()
-    left = _left_of(study, trials, [one.trial for one in (*done, *unread)])
+    left = _left_of(study, trials, [one.trial for one in done] + [one.trial for one in unread])
     progress("trials", len(trials) - len(left), len(trials))
     for some in outcomes(left):
         read = [one for one in some if isinstance(one, Outcome)]
@@ -117,8 +117,8 @@ def conduct(
         kept.add_outcomes(read)
         done += read
         odd = [one for one in some if isinstance(one, Unread)]
-        said = [one.said for one in (*unread, *odd)]
-        require_readable(judge, said, len(done) + len(said), of=len(trials))
+        answers = [one.said for one in (*unread, *odd)]
+        require_readable(judge, answers, len(done) + len(answers), of=len(trials))
         kept.add_unread(odd)
         unread += odd
         progress("trials", len(done) + len(unread), len(trials))
