@@ -151,6 +151,13 @@ def test_what_is_kept_with_every_setting_is_read(workspace: Workspace, cases_fil
         conduct(study, workspace, no_model, quiet)
 
 
+def test_of_a_file_that_has_grown_the_cases_of_the_first_time_are_judged(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    with Path(cases_file).open("a") as file:
+        file.write(as_jsonl(made_case(number) for number in range(20, 30)))
+    assert conduct(simulated(cases_file), workspace, no_model, quiet).outcomes == done.outcomes
+
+
 def test_a_kept_line_of_another_kind_is_named(workspace: Workspace, cases_file: str) -> None:
     file = conduct(simulated(cases_file), workspace, no_model, quiet).folder / TRIALS
     first, *others = file.read_text().splitlines(keepends=True)

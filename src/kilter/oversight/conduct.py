@@ -92,11 +92,11 @@ def conduct(
     """
     _require_keys(study)
     cases = cases_of(study.cases)
-    trials = plan_of(study, len(cases))
-    chance = require_power(study, cases, trials)
+    chance = require_power(study, cases, plan_of(study, len(cases)))
     require_types(study, cases)
     kept = Kept(workspace.runs / study.name, study)
     cases = kept.keep_cases(cases)
+    trials = plan_of(study, len(cases))  # of a file that has grown since, those that were there are judged
     shown = help_by_arm(cases, critiques_of(study, cases, kept, ask, progress), study.arms, study.seed)
     _require_help(shown)
     if isinstance(study.raters, PeopleSettings) and pages is None:
