@@ -46,12 +46,14 @@ class Assistance:
 
     Attributes:
         readable: False where the critic answered what nobody can read, which counts as silence.
+        said: that answer.
     """
 
     arm: Arm
     critic: str
     claims: tuple[Claim, ...] = ()
     readable: bool = True
+    said: str = ""
 
 
 NOTHING = Assistance("none", "")
