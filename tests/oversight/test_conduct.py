@@ -426,6 +426,48 @@ def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Prete
         conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)
 
 
+class Wavering(Reader):
+    """Names the first passage always and the second by every other seed; of claims it finds the first false."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[tuple[int, float]] = set()
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path != "/v1/models":
+            text = body["messages"][0]["content"]
+            self.asked.add((body["seed"], body["temperature"]))
+            self.said = "1 | odd | It is another.\n"
+            if "false_claim" in text:
+                self.said = "1 | false_claim | It is not."
+            elif body["seed"] % 2:
+                self.said += "2 | even | This too."
+        return super().__call__(method, path, body)
+
+
+def test_several_critiques_of_a_model_are_made_into_one(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:  # fmt: skip
+    server = Wavering()
+    critic = {"kind": "model", "model": pretend(server), "temperature": 0.7, "samples": 4}
+    claims = {}
+    for name, more in (
+        ("best", {}), ("half", {"threshold": 0.5}), ("most", {"threshold": 0.75}),
+        ("over", {"threshold": 0.5, "looks_over": 1}),
+    ):  # fmt: skip
+        study = simulated(cases_file, critic={**critic, **more}, arms=["none", "critiques"], name=name)
+        done = conduct(study, workspace, asking, quiet)
+        (claims[name],) = {
+            tuple((case.units.index((claim.start, claim.end)), claim.probability) for claim in help_.claims)
+            for case, help_ in zip(done.cases, done.shown["critiques"], strict=True)
+        }
+    assert claims == {
+        "best": ((0, None),), "half": ((0, 1.0), (1, 0.5)), "most": ((0, 1.0),), "over": ((1, 0.5),)
+    }  # fmt: skip
+    assert len(server.asked) == 4
+    assert {temperature for _, temperature in server.asked} == {0.7}
+
+
 def test_an_answer_that_cannot_be_read_is_silence_and_is_said(
     workspace: Workspace, cases_file: str, pretend: Pretend
 ) -> None:

@@ -18,17 +18,18 @@ from kilter.errors import DataError, ModelError
 from kilter.models import LanguageModel, load
 from kilter.models.chat import ChatModel
 from kilter.oversight import ProgramCritic, PromptedCritic, oracle
-from kilter.oversight.assistance import NOTHING, Assistance, misleading
+from kilter.oversight.assistance import NOTHING, Assistance, claim_at, misleading
 from kilter.oversight.critics import gdc, surprise_critic
-from kilter.oversight.critics.critique_cases import after_critique, best_of, critique_case, is_true, surest
+from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, looked_over
 from kilter.oversight.critics.critique_rewards import UNREADABLE, GainReward, TruthReward
 from kilter.oversight.critics.gdc import gdc_by_model, gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
 from kilter.oversight.critics.quality import critic_quality, flawed_units
+from kilter.oversight.critics.several import agreed, best_of, surest
 from kilter.oversight.critics.surprise_critic import Curve, SurpriseCritic, fit_curve
 from kilter.oversight.critics.training import train_surprise_critic
 from kilter.oversight.critics.written_critic import claims_of
-from kilter.oversight.prompted import Problem
+from kilter.oversight.prompted import NEXT_SEED, Problem
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.testbeds import TESTBEDS, Case, generate
@@ -252,7 +253,7 @@ def test_of_critiques_that_do_not_say_how_sure_they_are_the_one_that_others_agre
 
 
 def test_the_best_of_n_draws_by_n_seeds_and_chooses_case_by_case() -> None:
-    said = {3: [told(1), told()], 4: [told(2), told(4)], 5: [told(1), told(4)]}
+    said = {3: [told(1), told()], 3 + NEXT_SEED: [told(2), told(4)], 3 + 2 * NEXT_SEED: [told(1), told(4)]}
     asked: list[int] = []
 
     def criticize_all(cases: Sequence[Case], seed: int) -> list[Assistance]:
@@ -260,9 +261,46 @@ def test_the_best_of_n_draws_by_n_seeds_and_chooses_case_by_case() -> None:
         return said[seed]
 
     assert best_of(criticize_all, CASES[:2], 3, seed=3) == [told(1), told(4)]
-    assert asked == [3, 4, 5]
-    with pytest.raises(DataError, match="n is 1 or more"):
+    assert asked == list(said)
+    with pytest.raises(DataError, match="ask for 1 or more"):
         best_of(criticize_all, CASES[:2], 0)
+
+
+def test_claims_that_enough_critiques_make_are_told_with_how_many_do() -> None:
+    mumbled = Assistance("critiques", "written", readable=False, said="Hm.")
+    several = [told(2), mumbled, told(1, 2), told(1, 2), told(3, 2)]
+    assert [units_of(agreed(several, least)) for least in (1.0, 0.5, 0.25)] == [[2], [2, 1], [2, 1, 3]]
+    assert [one.probability for one in agreed(several, 0.25).claims] == [1.0, 0.5, 0.25]
+    assert agreed([mumbled, mumbled], 0.5) is not None
+    assert not agreed([mumbled, mumbled], 0.5).readable
+    assert surest([mumbled, told(1)]) == told(1)
+
+
+def units_of(one: Assistance) -> list[int]:
+    return [claim.start // WIDTH for claim in one.claims]
+
+
+def test_critiques_are_looked_over_and_so_are_the_looks() -> None:
+    case = CASES[1]
+    mixed = Assistance("critiques", "mixed", (*oracle(case).claims, *misleading(case, 0).claims))
+
+    def calls_all_false(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        return [Assistance("critiques", "all", tuple(claim_at(one, *unit, "wrong", "No.", None) for unit in one.units))
+                for one in cases]  # fmt: skip
+
+    def knows(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        return [ProgramCritic(1.0, 0.0).criticize(one, seed) for one in cases]
+
+    def hasty(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        first_look = cases[0].hidden["critique_depth"] == 1
+        return (calls_all_false if first_look else knows)(cases, seed)
+
+    cases, made = [CASES[0], case], [NOTHING, mixed]
+    assert looked_over(hasty, cases, made, 0) == made
+    assert looked_over(knows, cases, made, 1)[1].claims == oracle(case).claims
+    assert not looked_over(hasty, cases, made, 1)[1].claims
+    assert looked_over(hasty, cases, made, 2)[1].claims == oracle(case).claims
+    assert looked_over(hasty, cases, made, 2)[0] is NOTHING
 
 
 def test_a_prompted_critic_of_a_temperature_draws_other_critiques_by_other_seeds(pretend: Callable[..., str]) -> None:
@@ -278,7 +316,8 @@ def test_a_prompted_critic_of_a_temperature_draws_other_critiques_by_other_seeds
     best = best_of(PromptedCritic(chat, TYPES).criticize_all, CASES[:1], 3)
     chat.answer("Well?", 0, temperature=0.0)
     chat.close()
-    assert [(one["seed"], one["temperature"]) for one in bodies] == [(0, 0.8), (1, 0.8), (2, 0.8), (0, 0.0)]
+    drawn = [(number * NEXT_SEED, 0.8) for number in range(3)]
+    assert [(one["seed"], one["temperature"]) for one in bodies] == [*drawn, (0, 0.0)]
     assert [claim.start // WIDTH for claim in best[0].claims] == [1]
 
 

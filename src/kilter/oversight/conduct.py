@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from kilter.errors import DataError, SettingsError
 from kilter.models.chat import ChatModel
 from kilter.models.endpoint import bearer_key
-from kilter.oversight.assistance import Arm, Assistance
+from kilter.oversight.assistance import Arm, Assistance, CriticizeAll
 from kilter.oversight.experiment import Outcome, Unread, help_by_arm, simulate
 from kilter.oversight.findings import compare
 from kilter.oversight.kept import Kept
@@ -169,11 +169,10 @@ def critiques_of(study: Study, cases: Sequence[Case], kept: Kept, ask: Ask, prog
     return done
 
 
-def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Sequence[Case], int], list[Assistance]]:
+def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> CriticizeAll:
     """What criticizes some cases by a seed; raises `ModelError` where there is no such model."""
     if isinstance(settings, ModelCriticSettings):
-        chat = ask(settings)
-        return PromptedCritic(chat, flaw_types(cases)).criticize_some
+        return _prompted(settings, flaw_types(cases), ask(settings))
     if isinstance(settings, PassageCriticSettings):
         from kilter.models import load
         from kilter.oversight.critics import PassageCritic
@@ -188,6 +187,23 @@ def critic_of(settings: Critic, cases: Sequence[Case], ask: Ask) -> Callable[[Se
         return SurpriseCritic.open(settings.model, threshold=settings.threshold, most=settings.most).criticize_all
     program = ProgramCritic(settings.finds, settings.invents)
     return lambda some, seed: [program.criticize(case, seed) for case in some]
+
+
+def _prompted(settings: ModelCriticSettings, types: Sequence[str], chat: ChatModel) -> CriticizeAll:
+    """A prompted model whose several critiques of a case are made into one, which it looks over."""
+    from kilter.oversight.critics import agreed, draw, looked_over, surest
+    from kilter.oversight.critics.critique_cases import FALSE_CLAIM
+
+    first, second = (
+        PromptedCritic(chat, names, temperature=settings.temperature).criticize_some for names in (types, [FALSE_CLAIM])
+    )
+
+    def criticize(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        several = draw(first, cases, settings.samples, seed)
+        made = [surest(one) if settings.threshold is None else agreed(one, settings.threshold) for one in several]
+        return looked_over(second, cases, made, settings.looks_over, seed)
+
+    return criticize
 
 
 def rater_pool(settings: SimulatedRatersSettings, seed: int) -> list[RaterSettings]:

@@ -48,12 +48,21 @@ class Unreadable:
 class PromptedCritic:
     """Asks a chat model for the problems of a case.
 
+    Args:
+        types: kinds of flaw that it may name.
+        max_unreadable: share of its answers that may be such that nobody can read them.
+        temperature: of its answers; None leaves that to `chat`.
+
     Attributes:
         name: "prompted/" and the model, as on the record.
     """
 
-    def __init__(self, chat: ChatModel, types: Sequence[str], max_unreadable: float = MAX_UNREADABLE) -> None:
+    def __init__(
+        self, chat: ChatModel, types: Sequence[str], max_unreadable: float = MAX_UNREADABLE,
+        temperature: float | None = None,
+    ) -> None:  # fmt: skip
         self._chat, self._types, self._max_unreadable = chat, tuple(types), max_unreadable
+        self._temperature = temperature
         self.name = f"prompted/{chat.model}"
 
     def criticize_all(self, cases: Sequence[Case], seed: int) -> list[Assistance]:
@@ -69,7 +78,11 @@ class PromptedCritic:
 
     def criticize_some(self, cases: Sequence[Case], seed: int) -> list[Assistance]:
         """The same for a part of the cases, whose share of answers that cannot be read says nothing yet."""
-        answers = self._chat.ask_all(lambda case: self._chat.answer(question(case, self._types), seed), cases)
+
+        def ask(case: Case) -> str:
+            return self._chat.answer(question(case, self._types), seed, temperature=self._temperature)
+
+        answers = self._chat.ask_all(ask, cases)
         return [self._assistance(case, text) for case, text in zip(cases, answers, strict=True)]
 
     def _assistance(self, case: Case, said: str) -> Assistance:

@@ -83,9 +83,25 @@ class PromptedSettings(Settings):
 
 
 class ModelCriticSettings(PromptedSettings):
-    """A prompted model."""
+    """A prompted model, asked once or several times."""
 
     kind: Literal["model"] = "model"
+    temperature: float = Field(0.0, ge=0, description="Of its sampling.")
+    samples: int = Field(1, ge=1, le=100, description="Critiques of each case; the surest is shown (best of n).")
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="Show, instead of the surest critique, what at least this share of them names."
+    )
+    looks_over: int = Field(
+        0, ge=0, le=2, description="It drops those of its claims that it then finds false; 2: and looks over that look."
+    )
+
+    @model_validator(mode="after")
+    def _several_critiques(self) -> Self:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError("several samples of temperature 0 are one critique; set a temperature, such as 0.7")
+        if self.samples == 1 and self.threshold is not None:
+            raise ValueError("threshold has no effect on one critique; set samples to how many are to agree")
+        return self
 
 
 class TrainedCriticSettings(Settings):

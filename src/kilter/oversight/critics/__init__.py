@@ -5,11 +5,12 @@
 as generator, discriminator and critic; a critique is a case of its own, so that critics take critics on.
 """
 
-from kilter.oversight.critics.critique_cases import after_critique, best_of, critique_case, is_true, surest
+from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, looked_over
 from kilter.oversight.critics.critique_rewards import GainReward, TruthReward
 from kilter.oversight.critics.gdc import GDC, gdc_by_model, gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations
 from kilter.oversight.critics.quality import CriticQuality, critic_quality
+from kilter.oversight.critics.several import agreed, best_of, draw, surest
 from kilter.oversight.critics.surprise_critic import Curve, SurpriseCritic, fit_curve, readings
 from kilter.oversight.critics.training import (
     reward_written_critic,
@@ -36,14 +37,17 @@ __all__ = [
     "WrittenCritic",
     "WrittenQuality",
     "after_critique",
+    "agreed",
     "best_of",
     "critic_quality",
     "critique_case",
     "demonstrations",
+    "draw",
     "fit_curve",
     "gdc_by_model",
     "gdc_gap",
     "is_true",
+    "looked_over",
     "readings",
     "reference_critique",
     "reference_critiques",

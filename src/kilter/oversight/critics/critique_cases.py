@@ -5,14 +5,15 @@ A critic of the claims about a case is a critic of this case; its claims in turn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kilter.errors import DataError
-from kilter.oversight.assistance import Assistance, Claim
+from kilter.oversight.assistance import Assistance, Claim, CriticizeAll
 from kilter.testbeds import Case, Flaw
 
 MOST_DEPTH = 2
+FALSE_CLAIM = "false_claim"
 
 
 def critique_case(case: Case, help_: Assistance) -> Case:
@@ -35,7 +36,7 @@ def critique_case(case: Case, help_: Assistance) -> Case:
         units.append((start, start + len(line)))
         if not is_true(case, claim):
             note = f"This is a false claim: the passage is {'right' if claim.verdict == 'wrong' else 'wrong'}."
-            flaws.append(Flaw(start, start + len(line), "false_claim", "major", note))
+            flaws.append(Flaw(start, start + len(line), FALSE_CLAIM, "major", note))
         start += len(line) + 1
     text = "\n".join(lines)
     return Case(
@@ -63,41 +64,24 @@ def after_critique(help_: Assistance, second: Assistance) -> Assistance:
     return replace(help_, critic=f"{help_.critic}, checked by {second.critic}", claims=tuple(kept))
 
 
-def surest(help_: Sequence[Assistance]) -> Assistance:
-    """Best of n: of several critiques of one case the one whose claims are the surest in sum.
-
-    How sure a claim is says the critic that can say so. The claims of one that only writes are as sure as the critiques
-    agree (self-consistency, arXiv 2203.11171): the share of them that say the same of the passage.
-    """
-    if not help_:
-        raise DataError("There is no critique to choose from.")
-    return max(help_, key=lambda one: sum(_sureness(claim, help_) - 0.5 for claim in one.claims))
-
-
-def best_of(
-    criticize_all: Callable[[Sequence[Case], int], list[Assistance]], cases: Sequence[Case], n: int, seed: int = 0
+def looked_over(
+    criticize_all: CriticizeAll, cases: Sequence[Case], made: Sequence[Assistance], times: int, seed: int = 0
 ) -> list[Assistance]:
-    """The surest of `n` critiques of each case, by seeds from `seed` on.
+    """Critiques after a critic of critiques has looked for false claims in them.
 
     Args:
-        criticize_all: of a critic that draws its answers, such as `WrittenCritic` or a `PromptedCritic` of a chat
-            model of a temperature above 0; at 0 all critiques are one.
+        criticize_all: of critiques as cases; what it says that nobody can read takes no claim out.
+        made: a critique of each case.
+        times: 2 has what it says of the critiques looked over in the same way first.
     """
-    if n < 1:
-        raise DataError(f"The best of {n} critiques cannot be had; n is 1 or more.")
-    several = [criticize_all(cases, seed + number) for number in range(n)]
-    return [surest(one) for one in zip(*several, strict=True)]
-
-
-def _sureness(claim: Claim, several: Sequence[Assistance]) -> float:
-    if claim.probability is not None:
-        return claim.probability
-    agree = [any(_same(claim, other) for other in one.claims) for one in several]
-    return sum(agree) / len(agree)
-
-
-def _same(one: Claim, other: Claim) -> bool:
-    return one.verdict == other.verdict and one.start < other.end and other.start < one.end
+    spoken = [number for number, one in enumerate(made) if one.claims]
+    found = list(made)
+    if times and spoken:
+        critiques = [critique_case(cases[number], made[number]) for number in spoken]
+        said = looked_over(criticize_all, critiques, criticize_all(critiques, seed), times - 1, seed)
+        for number, second in zip(spoken, said, strict=True):
+            found[number] = after_critique(made[number], second)
+    return found
 
 
 def _line(claim: Claim) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from kilter.errors import DataError
 from kilter.models import Item, LanguageModel, sample
 from kilter.oversight.assistance import Assistance, Claim, claim_at
-from kilter.oversight.conduct import flaw_types
 from kilter.oversight.critics.quality import CriticQuality, is_mixed, quality_of
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.prompted import Problem, question, read_problems
+from kilter.oversight.study import flaw_types
 from kilter.stats import Estimate, bootstrap_mean, rate
 from kilter.testbeds import Case
 
