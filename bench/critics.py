@@ -18,7 +18,7 @@ from typing import Any
 from oversight import RATERS, row
 from rows import RESULTS, keep
 
-from kilter.models import LanguageModel, load
+from kilter.models import load
 from kilter.oversight import effects, help_by_arm, latin_square, simulate
 from kilter.oversight.assistance import Assistance
 from kilter.oversight.conduct import rater_pool
@@ -32,8 +32,8 @@ from kilter.oversight.critics import (
 from kilter.oversight.study import SimulatedRatersSettings
 from kilter.stats import rate
 from kilter.testbeds import Case, generate
-from kilter.training import SFTSettings, stepped, train_process_reward
-from kilter.training.process_reward import ProcessRewardSettings, SteppedItem
+from kilter.training import SFTSettings, case_prompt, step_labels, stepped, train_process_reward
+from kilter.training.process_reward import ProcessRewardSettings
 
 MODEL, WORDS, DIFFICULTY = "smollm2-135m", 200, 0.0
 ARMS = ("none", "critiques", "placebo", "misleading")
@@ -116,7 +116,7 @@ def gdc(cases: int) -> list[Any]:
 def process(cases: int) -> list[Any]:
     """A process reward model from step labels: it picks the right one of two solutions."""
     lm = load(MODEL)
-    learn = [labeled(lm, case) for case in reasoning(cases, "train", 0)]
+    learn = [stepped(lm, one.prompt, one.steps, one.labels) for one in step_labels(reasoning(cases, "train", 0))]
     found = []
     with TemporaryDirectory() as folder:
         model, _ = train_process_reward(lm, learn, ProcessRewardSettings(), Path(folder), progress=shown)
@@ -125,7 +125,7 @@ def process(cases: int) -> list[Any]:
             ("new structures", reasoning(100, "test", 0)),
         ):
             pairs = [case for case in some if case.flaws]
-            asked = [f"{case.source}\n{case.task}" for case in pairs]
+            asked = [case_prompt(case) for case in pairs]
             right, wrong = (
                 model(asked, [case.correct for case in pairs]),
                 model(asked, [case.response for case in pairs]),
@@ -139,13 +139,6 @@ def process(cases: int) -> list[Any]:
 def reasoning(n: int, split: str, seed: int) -> list[Case]:
     """Problems with steps, most of them with a wrong one."""
     return generate("reasoning", n, seed, split, difficulty=0.2, flawed=0.8)  # type: ignore[arg-type]
-
-
-def labeled(lm: LanguageModel, case: Case) -> SteppedItem:
-    """The steps up to the first wrong one: what comes after it has no label of its own."""
-    wrong = min((unit for flaw in case.flaws for unit in case.units_of(flaw)), default=len(case.units))
-    steps = [case.response[start:end] for start, end in case.units[: wrong + 1]]
-    return stepped(lm, f"{case.source}\n{case.task}", steps, [float(number != wrong) for number in range(len(steps))])
 
 
 def shown(what: str, step: int, total: int, metrics: dict[str, float]) -> None:

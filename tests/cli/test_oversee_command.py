@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from kilter.cli.main import execute
+from kilter.oversight.study import CasesSettings, cases_of, flaw_types
 from kilter.record import Workspace
+from kilter.serving import running
 
+KEY = "sk-not-to-be-told-0123456789"
 STUDY = """
 cases: {testbed: stories, n: 24, words: 200}
 arms: [none, critiques, oracle]
@@ -37,6 +45,50 @@ def test_a_study_runs_and_is_reported_again(tmp_path: Path, capsys: pytest.Captu
     with Workspace.open(place) as opened:
         assert opened.record.size() == size
         assert opened.record.verify().ok
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """A model that finds every first step wrong, at an address that needs a key and repeats a wrong one."""
+    kind = flaw_types(cases_of(CasesSettings(testbed="reasoning", n=8)))[0]
+
+    async def answer(request: Request) -> JSONResponse:
+        given = request.headers.get("authorization", "")
+        if given != f"Bearer {KEY}":
+            return JSONResponse({"error": {"message": f"{given} is no key"}}, 401)
+        if request.url.path == "/v1/models":
+            return JSONResponse({"data": [{"id": "guarded"}]})
+        return JSONResponse({"choices": [{"message": {"content": f"1 | {kind} | It is another."}}]})
+
+    with running(Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])) as address:
+        yield address
+
+
+def test_the_key_of_a_server_is_sent_to_it_and_told_to_nobody_else(
+    guarded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, place = tmp_path / "keyed.yaml", tmp_path / "w"
+    model = f"kind: model, model: '{guarded}', key: KEY_OF_TEST"
+    file.write_text(
+        f"cases: {{testbed: reasoning, n: 8}}\narms: [none, critiques]\ncritic: {{{model}}}\n"
+        f"raters: {{{model}, count: 2}}\nexpected: {{power: 0.01}}\n"
+    )
+    command = ["oversee", "run", str(file), "--workspace", str(place)]
+    assert execute(command) == 2
+    assert "environment variable KEY_OF_TEST should hold the server's key" in " ".join(capsys.readouterr().err.split())
+    assert not (place / "runs" / "keyed").exists()
+    monkeypatch.setenv("KEY_OF_TEST", "sk-wrong-key")
+    assert execute(command) != 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "with status 401" in said
+    assert "sk-wrong-key" not in said
+    monkeypatch.setenv("KEY_OF_TEST", KEY)
+    assert execute(command) == 0
+    told = capsys.readouterr()
+    assert KEY not in told.out + told.err
+    kept = [one for one in place.rglob("*") if one.is_file()]
+    assert any(b"KEY_OF_TEST" in one.read_bytes() for one in kept)
+    assert not any(KEY.encode() in one.read_bytes() for one in kept)
 
 
 def test_what_cannot_be_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +93,68 @@ def test_a_critic_learns_from_a_testbed_and_is_measured(
     figures = dict(line.split(": ", 1) for line in shown.out.splitlines())
     assert {"named", "chance", "gain", "ranked", "heldout_loss_after", "Model"} <= set(figures)
     assert figures["chance"].endswith("n = 8")
+
+
+@pytest.fixture(scope="module")
+def roomy(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same model with room for a question of a byte a token."""
+    folder = tmp_path_factory.mktemp("roomy") / "base"
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    return str(folder)
+
+
+@pytest.mark.parametrize("more", [[], ["reward=truth", "false_cost=0.25"], ["reward=gain", "judge.sees=0.4"]])
+def test_a_critic_learns_to_write_and_from_what_its_critiques_are_worth(
+    more: list[str], roomy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).write_text(as_jsonl([copied(word, split) for word in WORDS]))
+    output = tmp_path / "critic"
+    files = ["--data", str(tmp_path / "train"), "--heldout", str(tmp_path / "test"), "--output", str(output)]
+    learn = [*more, "rl.steps=2", "rl.prompts=2", "rl.samples=2"] if more else []
+    command = ["train", "critic", "--model", roomy, *files, "kind=written", "max_new_tokens=9", "batch_size=4", *learn]
+    said = execute([*command, *LORA])
+    shown = capsys.readouterr()
+    assert said == 0, shown.err
+    figures = dict(line.split(": ", 1) for line in shown.out.splitlines())
+    assert {"named", "chance", "gain", "ranked", "found", "invented", "unreadable", "Model"} <= set(figures)
+    assert figures["unreadable"].endswith("n = 8")
+    assert (output / "model" / "adapter_config.json").is_file()
+    assert (output / "sft" / "model").is_dir() == bool(more)
+    assert len(read_metrics(output / "metrics.jsonl")) == 2  # of the updates, or of the rounds with a reward
+    assert ("reward" in read_metrics(output / "metrics.jsonl")[0]) == bool(more)
+
+
+def test_another_reward_of_critiques_is_not_taken_for_the_finished_run(roomy: str, tmp_path: Path) -> None:
+    (tmp_path / "train").write_text(as_jsonl([copied(word, "train") for word in WORDS]))
+    files = ["--model", roomy, "--data", str(tmp_path / "train"), "--output", str(tmp_path / "critic")]
+    short = ["kind=written", "max_new_tokens=9", "reward=truth", "rl.steps=1", "rl.prompts=2", "rl.samples=2"]
+    results = []
+    for cost in (0.25, 0.25, 0.75):
+        assert execute(["train", "critic", *files, *short, f"false_cost={cost}", *LORA]) == 0
+        results.append(json.loads((tmp_path / "critic" / "result.json").read_text()))
+    assert results[0] == results[1]
+    assert results[0]["fingerprint"] != results[2]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["notes=false"], "notes has no effect unless kind is passages"),
+        (["kind=passages", "max_new_tokens=9"], "max_new_tokens has no effect unless kind is written"),
+        (["reward=truth"], "reward has no effect unless kind is written"),
+        (["kind=written", "rl.steps=2"], "rl has no effect unless reward is truth or gain"),
+        (["kind=written", "reward=gain", "false_cost=1"], "false_cost has no effect unless reward is truth"),
+        (["kind=written", "reward=truth", "judge.trust=1"], "judge has no effect unless reward is gain"),
+    ],
+)
+def test_a_setting_of_another_kind_of_critic_is_refused(
+    given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["train", "critic", "--data", str(tmp_path / "none"), *given]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_reward_writes_a_scalar_model_that_loads(trained: Path) -> None:
@@ -193,9 +256,31 @@ def test_steps_are_learned_and_are_a_reward(
     assert "first_error_accuracy: " in capsys.readouterr().out
     learn = ["--data", str(comparisons), "--reward", str(judge / "model"), "--output", str(tmp_path / "grpo")]
     assert execute(["train", "grpo", *model, *learn, "steps=1", "samples=4", "max_new_tokens=9", "max_kl=1000"]) == 0
+    dense = [*learn[:-1], str(tmp_path / "dense"), "--step-reward", str(judge / "model")]
+    assert execute(["train", "grpo", *model, *dense, "steps=1", "samples=4", "max_new_tokens=9", "max_kl=1000"]) == 0
+    rows = [read_metrics(tmp_path / name / "metrics.jsonl")[0] for name in ("grpo", "dense")]
+    assert ["step_reward" in row for row in rows] == [False, True]
     wrong = ["--data", str(comparisons), "--reward", str(judge / "model"), "--output", str(tmp_path / "ppo")]
     assert execute(["train", "ppo", *model, *wrong]) == 4
     assert "judges single steps" in capsys.readouterr().err
+
+
+def test_solutions_of_the_reasoning_testbed_teach_a_judge_of_steps_and_a_policy(
+    roomy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = str(tmp_path / "cases.jsonl")
+    assert execute(["testbed", "generate", "reasoning", "--n", "12", "--difficulty", "0", "--out", cases]) == 0
+    model, judge = ["--model", roomy, "--data", cases, *LORA], str(tmp_path / "judge" / "model")
+    assert execute(["train", "process-reward", *model, "--output", str(tmp_path / "judge"), "heldout=0.25"]) == 0
+    assert "heldout_accuracy: " in capsys.readouterr().out
+    learn = ["--reward", judge, "--step-reward", judge, "--output", str(tmp_path / "grpo")]
+    short = ["steps=1", "prompts=2", "samples=2", "max_new_tokens=9", "max_kl=1000"]
+    assert execute(["train", "grpo", *model, *learn, *short]) == 0
+    assert "step_reward" in read_metrics(tmp_path / "grpo" / "metrics.jsonl")[0]
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"testbed": "reasoning", "units": []}\n')
+    assert execute(["train", "process-reward", "--model", roomy, "--data", str(broken)]) == 3
+    assert "is no case of a testbed" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 from made_cases import made_case
 
-from kilter.errors import DataError, ModelError, ServerError
+from kilter.errors import DataError, ModelError, ServerError, SettingsError
 from kilter.models import endpoint
 from kilter.models.chat import ChatModel
 from kilter.oversight.conduct import conduct, done_so_far
-from kilter.oversight.kept import TRIALS, Kept
+from kilter.oversight.kept import STUDY, TRIALS, Kept
 from kilter.oversight.page import write_page
+from kilter.oversight.prompted import ATTEMPTS, NEXT_SEED
 from kilter.oversight.results import critic_alone, evidence_of, results_of
-from kilter.oversight.study import Study
+from kilter.oversight.study import PromptedSettings, Study
 from kilter.record import Workspace
 from kilter.settings import build
 from kilter.testbeds import as_jsonl
+from kilter.testbeds.facts import judge_view
 
 Pretend = Callable[..., str]
 
@@ -91,6 +93,23 @@ def test_everything_is_on_the_record_twice_answered_and_with_its_help(workspace:
     assert workspace.record.size() == size
 
 
+def test_two_studies_of_the_same_cases_and_seed_share_no_judgment(workspace: Workspace, cases_file: str) -> None:
+    one, two = (
+        conduct(simulated(cases_file, name=name, arms=["none", arm]), workspace, no_model, quiet)
+        for name, arm in (("one", "critiques"), ("two", "oracle"))
+    )
+    assert [each.review.alone for each in one.outcomes] == [each.review.alone for each in two.outcomes]
+    record = workspace.record
+    assert len(record.judgments()) == 2 * (len(one.outcomes) + len(two.outcomes))
+    shown = {judgment: set[str]() for judgment in {each.judgment for each in record.exposures()}}
+    for each in record.exposures():
+        shown[each.judgment].add(str(record.artifact(each.assistance).producer))
+    assert {len(critics) for critics in shown.values()} == {1}
+    size = record.size()
+    conduct(one.study, workspace, no_model, quiet)
+    assert record.size() == size
+
+
 def test_another_study_of_the_same_name_is_refused(workspace: Workspace, cases_file: str) -> None:
     conduct(simulated(cases_file), workspace, no_model, quiet)
     with pytest.raises(DataError, match="another study of the name 'one'"):
@@ -109,12 +128,56 @@ def test_as_long_as_nothing_was_judged_a_study_may_be_mended(workspace: Workspac
     assert done_so_far(workspace, "one").study == simulated(cases_file)
 
 
+def test_a_misspelt_type_is_refused_before_anything_is_kept(workspace: Workspace, cases_file: str) -> None:
+    odd = simulated(cases_file, raters={"kind": "simulated", "work": {"sees_type": {"ood": 0.5}}})
+    with pytest.raises(SettingsError, match="did you mean 'odd'"):
+        conduct(odd, workspace, no_model, quiet)
+    assert not (workspace.runs / "one").exists()
+
+
+def test_what_is_kept_with_every_setting_is_read(workspace: Workspace, cases_file: str) -> None:
+    study = simulated(cases_file, arms=["none", "oracle"])
+    done = conduct(study, workspace, no_model, quiet)
+    kept = json.loads((done.folder / STUDY).read_text())
+    assert {"testbed", "seed"} <= kept["cases"].keys()
+    assert kept["critic"]["kind"] == "program"
+    assert done_so_far(workspace, "one").study == study
+    assert conduct(study, workspace, no_model, quiet).outcomes == done.outcomes
+    del kept["cases"]["view"]  # as an earlier Kilter kept it, and then it took 60 cases of a file at most
+    kept["cases"]["n"] = 60
+    (done.folder / STUDY).write_text(json.dumps(kept))
+    assert done_so_far(workspace, "one").outcomes == done.outcomes
+    with pytest.raises(DataError, match="another study of the name 'one'"):
+        conduct(study, workspace, no_model, quiet)
+
+
+def test_of_a_file_that_has_grown_the_cases_of_the_first_time_are_judged(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    with Path(cases_file).open("a") as file:
+        file.write(as_jsonl(made_case(number) for number in range(20, 30)))
+    assert conduct(simulated(cases_file), workspace, no_model, quiet).outcomes == done.outcomes
+
+
 def test_a_kept_line_of_another_kind_is_named(workspace: Workspace, cases_file: str) -> None:
     file = conduct(simulated(cases_file), workspace, no_model, quiet).folder / TRIALS
     first, *others = file.read_text().splitlines(keepends=True)
     file.write_text("".join([first, '{"rater": 0}\n', *others[1:]]))
     with pytest.raises(DataError, match=r"trials.jsonl, line 2 is not what a study keeps"):
         done_so_far(workspace, "one")
+
+
+def test_trials_of_another_plan_are_shown_and_not_gone_on_with(workspace: Workspace, cases_file: str) -> None:
+    done = conduct(simulated(cases_file), workspace, no_model, quiet)
+    file = done.folder / TRIALS
+    rows = [json.loads(line) for line in file.read_text().splitlines()[:100]]
+    arms = {"none": "oracle", "oracle": "none"}
+    for row in rows:
+        row["arm"] = arms.get(row["arm"], row["arm"])
+        row["followed"] = [None] * len(done.shown[row["arm"]][row["item"]].claims)
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert len(done_so_far(workspace, "one").outcomes) == 100
+    with pytest.raises(DataError, match=r"begun by an earlier Kilter.* another name"):
+        conduct(simulated(cases_file), workspace, no_model, quiet)
 
 
 def test_a_line_that_was_cut_off_is_judged_again(workspace: Workspace, cases_file: str) -> None:
@@ -145,6 +208,13 @@ def test_an_unfinished_study_is_shown_as_far_as_it_came(workspace: Workspace, ca
     page = write_page(part, results).page.read_text()
     assert "With oracle" in page
     assert 'data-label="Placebo"' not in page
+    assert "Not every planned trial was done: 40 of 400" in page
+    assert "Latin square" not in page
+    assert "Not every case met every arm" in page
+    whole = write_page(done, results_of(done))
+    assert "Not every planned" not in whole.page.read_text()
+    assert "every case was judged with every arm: a Latin square" in whole.page.read_text()
+    assert (whole.summary["trials"], whole.summary["planned"], whole.summary["unread"]) == (400, 400, 0)
     alone = replace(done, outcomes=[one for one in few if one.trial.arm == "none"])
     with pytest.raises(DataError, match="comparison of arms"):
         results_of(alone)
@@ -213,8 +283,8 @@ def prompted(cases_file: str, address: str, **values: Any) -> Study:
     return simulated(cases_file, raters=raters, arms=["none", "oracle"], expected={"power": 0.1}, **values)
 
 
-def asking(model: str, name: str | None, max_tokens: int) -> ChatModel:
-    return ChatModel(model, name, max_tokens=max_tokens)
+def asking(asked: PromptedSettings) -> ChatModel:
+    return ChatModel(asked.model, asked.name, key=asked.key, max_tokens=asked.max_tokens)
 
 
 def test_a_model_judges_alone_and_again_with_help(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
@@ -226,6 +296,34 @@ def test_a_model_judges_alone_and_again_with_help(workspace: Workspace, cases_fi
         assert not one.found.false
     assert {one.principal for one in workspace.record.judgments()} == {"model"}
     assert {one.judge for one in workspace.record.judgments()} == {f"prompted/reader-{number}" for number in range(3)}
+
+
+class Overheard(Reader):
+    """Keeps what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(answer="1 | wrong_value | It is another.")
+        self.asked: list[str] = []
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path != "/v1/models":
+            self.asked.append(body["messages"][0]["content"])
+        return super().__call__(method, path, body)
+
+
+def test_raters_are_asked_by_their_view_and_critics_see_all(workspace: Workspace, pretend: Pretend) -> None:
+    critic, rater = Overheard(), Overheard()
+    values = {
+        "name": "sandwich", "cases": {"testbed": "facts", "n": 6, "flawed": 1, "view": "judge"},
+        "arms": ["none", "critiques"], "critic": {"kind": "model", "model": pretend(critic)},
+        "raters": {"kind": "model", "model": pretend(rater), "count": 2}, "expected": {"power": 0.01},
+    }  # fmt: skip
+    done = conduct(build(Study, values, "here"), workspace, asking, quiet)
+    assert (len(critic.asked), len(rater.asked)) == (6, 2 * 12)
+    for case in done.cases:
+        assert sum(case.source in one for one in critic.asked) == 1
+        assert not any(case.source in one for one in rater.asked)
+        assert sum(judge_view(case) in one for one in rater.asked) == 4
 
 
 def test_a_server_that_dies_keeps_what_was_judged(
@@ -246,9 +344,76 @@ def test_a_server_that_dies_keeps_what_was_judged(
 
 
 def test_a_rater_who_talks_nonsense_is_refused(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
-    with pytest.raises(ModelError, match="said neither problems nor 'none' in 8 of 8 trials"):
+    with pytest.raises(ModelError, match=r"said nothing that can be read in 8 of 8 answers, such as 'I like it\.'"):
         conduct(prompted(cases_file, pretend(Reader(answer="I like it."))), workspace, asking, quiet)
     assert not workspace.record.judgments()
+
+
+class Slurring(Reader):
+    """Of some cases it says what can be read only when it is asked by one of the later seeds, and of some never."""
+
+    def __init__(self, later: str, never: str) -> None:
+        super().__init__()
+        self.later, self.never = re.compile(later), re.compile(never)
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        text = body["messages"][0]["content"] if body else ""
+        odd = self.never.search(text) or (self.later.search(text) and body["seed"] < 2 * NEXT_SEED)
+        self.said = "Hm." if odd else None
+        return super().__call__(method, path, body)
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_anew(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    done = conduct(prompted(cases_file, pretend(Slurring("x000", "never"))), workspace, asking, quiet)
+    assert (len(done.outcomes), done.planned, list(done.unread)) == (60, 60, [])
+
+
+def test_trials_that_stay_unreadable_are_counted_and_the_others_kept(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    slurring = Slurring("never", "x0005")
+    study = prompted(cases_file, pretend(slurring))
+    done = conduct(study, workspace, asking, quiet)
+    assert (len(done.outcomes), done.planned) == (57, 60)
+    assert {(one.trial.item, one.said) for one in done.unread} == {(5, "Hm.")}
+    assert len(workspace.record.judgments()) == 2 * 57
+    asked = slurring.answered
+    assert asked == 2 * 57 + ATTEMPTS * 3
+    again = conduct(study, workspace, asking, quiet)
+    assert (again.outcomes, again.unread, slurring.answered) == (done.outcomes, done.unread, asked)
+    shown = done_so_far(workspace, "one")
+    page = write_page(shown, results_of(shown))
+    assert "3 of 60 trials are left out: their answers could not be read" in page.page.read_text()
+    assert (page.summary["trials"], page.summary["planned"], page.summary["unread"]) == (57, 60, 3)
+
+
+def test_at_temperature_zero_nothing_is_asked_twice(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
+    slurring = Slurring("never", "x0005")
+    raters = {"kind": "model", "model": pretend(slurring), "count": 3, "temperature": 0}
+    values = {"raters": raters, "arms": ["none", "oracle"], "expected": {"power": 0.1}}
+    assert len(conduct(simulated(cases_file, **values), workspace, asking, quiet).unread) == 3
+    assert slurring.answered == 2 * 57 + 3
+
+
+def test_too_many_answers_that_cannot_be_read_are_too_many_of_the_run(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:
+    study = prompted(cases_file, pretend(Slurring("never", "x000[0-4]")))
+    with pytest.raises(ModelError, match=r"in 1[3-9] of \d+ answers"):
+        conduct(study, workspace, asking, quiet)
+    kept = done_so_far(workspace, "one")
+    assert len(kept.outcomes) > 30
+    assert 0 < len(kept.unread) <= 12
+    critic = {"kind": "model", "model": pretend(Slurring("never", "x000[0-3]"))}
+    some = simulated(cases_file, critic=critic, arms=["none", "critiques"], name="two")
+    done = conduct(some, workspace, asking, quiet)
+    assert [one.readable for one in done.shown["critiques"]] == [number > 3 for number in range(20)]
+    assert {one.said for one in done.shown["critiques"]} == {"", "Hm."}
+    critic = {"kind": "model", "model": pretend(Slurring("never", "x00(0[5-7]|1[57])"))}
+    with pytest.raises(ModelError, match="in 5 of 20 answers"):
+        conduct(simulated(cases_file, critic=critic, name="three"), workspace, asking, quiet)
 
 
 def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Pretend) -> None:
@@ -259,6 +424,48 @@ def test_a_model_as_critic(workspace: Workspace, cases_file: str, pretend: Prete
     nonsense = {"kind": "model", "model": pretend(Reader(answer="Well."))}
     with pytest.raises(ModelError, match="8 of 8 answers"):
         conduct(simulated(cases_file, critic=nonsense, name="two"), workspace, asking, quiet)
+
+
+class Wavering(Reader):
+    """Names the first passage always and the second by every other seed; of claims it finds the first false."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[tuple[int, float]] = set()
+
+    def __call__(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path != "/v1/models":
+            text = body["messages"][0]["content"]
+            self.asked.add((body["seed"], body["temperature"]))
+            self.said = "1 | odd | It is another.\n"
+            if "false_claim" in text:
+                self.said = "1 | false_claim | It is not."
+            elif body["seed"] % 2:
+                self.said += "2 | even | This too."
+        return super().__call__(method, path, body)
+
+
+def test_several_critiques_of_a_model_are_made_into_one(
+    workspace: Workspace, cases_file: str, pretend: Pretend
+) -> None:  # fmt: skip
+    server = Wavering()
+    critic = {"kind": "model", "model": pretend(server), "temperature": 0.7, "samples": 4}
+    claims = {}
+    for name, more in (
+        ("best", {}), ("half", {"threshold": 0.5}), ("most", {"threshold": 0.75}),
+        ("over", {"threshold": 0.5, "looks_over": 1}),
+    ):  # fmt: skip
+        study = simulated(cases_file, critic={**critic, **more}, arms=["none", "critiques"], name=name)
+        done = conduct(study, workspace, asking, quiet)
+        (claims[name],) = {
+            tuple((case.units.index((claim.start, claim.end)), claim.probability) for claim in help_.claims)
+            for case, help_ in zip(done.cases, done.shown["critiques"], strict=True)
+        }
+    assert claims == {
+        "best": ((0, None),), "half": ((0, 1.0), (1, 0.5)), "most": ((0, 1.0),), "over": ((1, 0.5),)
+    }  # fmt: skip
+    assert len(server.asked) == 4
+    assert {temperature for _, temperature in server.asked} == {0.7}
 
 
 def test_an_answer_that_cannot_be_read_is_silence_and_is_said(

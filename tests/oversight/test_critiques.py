@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,20 +15,26 @@ from made_cases import WIDTH, made_case
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 from kilter.errors import DataError, ModelError
-from kilter.models import LanguageModel
-from kilter.oversight import ProgramCritic, oracle
-from kilter.oversight.assistance import NOTHING, Assistance, misleading
-from kilter.oversight.critics import surprise_critic
-from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, surest
-from kilter.oversight.critics.critique_rewards import UNREADABLE, gain_reward, truth_reward
-from kilter.oversight.critics.gdc import gdc_gap
+from kilter.models import LanguageModel, load
+from kilter.models.chat import ChatModel
+from kilter.oversight import ProgramCritic, PromptedCritic, oracle
+from kilter.oversight.assistance import NOTHING, Assistance, claim_at, misleading
+from kilter.oversight.critics import gdc, surprise_critic
+from kilter.oversight.critics.critique_cases import after_critique, critique_case, is_true, looked_over
+from kilter.oversight.critics.critique_rewards import UNREADABLE, GainReward, TruthReward
+from kilter.oversight.critics.gdc import gdc_by_model, gdc_gap
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations, question
 from kilter.oversight.critics.quality import critic_quality, flawed_units
+from kilter.oversight.critics.several import agreed, best_of, surest
 from kilter.oversight.critics.surprise_critic import Curve, SurpriseCritic, fit_curve
 from kilter.oversight.critics.training import train_surprise_critic
+from kilter.oversight.critics.written_critic import claims_of
+from kilter.oversight.prompted import NEXT_SEED, Problem
 from kilter.oversight.prompted import question as prompted_question
 from kilter.oversight.simulated_rater import RaterSettings
+from kilter.testbeds import TESTBEDS, Case, generate
 from kilter.training import SFTSettings, train_sft
+from kilter.training.rewards import content_of
 
 CASES = [made_case(number, wrong=(number % 4, number % 4 + 3), units=8) for number in range(6)]
 HELD_OUT = [made_case(1000 + number, wrong=(number % 8, (number + 5) % 8)) for number in range(24)]
@@ -160,18 +169,32 @@ def lines(*units: int) -> str:
 
 
 def test_the_truth_pays_for_flaws_and_charges_for_inventions() -> None:
-    prompts = [prompted_question(case, TYPES) for case in CASES]
-    reward = truth_reward(prompts, CASES, false_cost=0.25)
-    assert reward([prompts[1]] * 4, [lines(1, 4), lines(1, 2), lines(), "Well."]) == [2.0, 0.75, 0.0, UNREADABLE]
+    reward = TruthReward(CASES, false_cost=0.25)
+    assert reward.prompts == [prompted_question(case, TYPES) for case in CASES]
+    said = [lines(1, 4), lines(1, 2), lines(), "Well."]
+    assert reward([reward.prompts[1]] * 4, said) == [2.0, 0.75, 0.0, UNREADABLE]
+    with pytest.raises(DataError, match="no case has one"):
+        TruthReward([made_case(wrong=())])
 
 
 def test_the_judges_gain_is_more_from_true_critiques_than_from_false_ones() -> None:
-    prompts = [prompted_question(case, TYPES) for case in CASES]
-    reward = gain_reward(prompts, CASES, RaterSettings(sees=0.4, trust=0.5), times=40)
-    true, none, false = reward([prompts[1]] * 3, [lines(1, 4), lines(), lines(0, 2, 3)])
+    reward = GainReward(CASES, RaterSettings(sees=0.4, trust=0.5), times=40)
+    true, none, false = reward([reward.prompts[1]] * 3, [lines(1, 4), lines(), lines(0, 2, 3)])
     assert true > 0.3
     assert none == 0
     assert false < 0
+
+
+def test_another_reward_makes_another_run() -> None:
+    judge = RaterSettings(sees=0.4)
+    rewards: list[TruthReward | GainReward] = [
+        TruthReward(CASES), TruthReward(CASES, 1.0), TruthReward(CASES[1:]), GainReward(CASES, judge),
+        GainReward(CASES[1:], judge), GainReward(CASES, RaterSettings(sees=0.5)), GainReward(CASES, judge, 9),
+    ]  # fmt: skip
+    contents = [content_of(one) for one in rewards]
+    assert len({json.dumps(one) for one in contents}) == len(contents)
+    assert content_of(TruthReward(list(CASES))) == contents[0]
+    assert content_of(GainReward(CASES, RaterSettings(sees=0.4))) == contents[3]
 
 
 def test_a_critique_is_a_case_whose_false_claims_are_flaws() -> None:
@@ -205,11 +228,149 @@ def test_critiques_go_to_depth_two() -> None:
 
 
 def test_the_best_of_n_is_the_surest() -> None:
-    from dataclasses import replace
-
     unsure, sure = (
         Assistance("critiques", name, tuple(replace(one, probability=chance) for one in oracle(CASES[0]).claims))
         for name, chance in (("unsure", 0.3), ("sure", 0.9))
     )
     assert surest([unsure, sure, NOTHING]) is sure
     assert surest([unsure, NOTHING]) is NOTHING
+
+
+def test_a_claim_that_is_surely_false_weighs_against_a_critique() -> None:
+    first, second = oracle(CASES[0]).claims
+    torn = Assistance("critiques", "torn", (replace(first, probability=0.0), replace(second, probability=0.6)))
+    assert surest([torn, NOTHING]) is NOTHING
+
+
+def told(*units: int) -> Assistance:
+    problems = [Problem(unit, "odd", "because") for unit in units]
+    return Assistance("critiques", "written", claims_of(CASES[0], problems))
+
+
+def test_of_critiques_that_do_not_say_how_sure_they_are_the_one_that_others_agree_with_is_taken() -> None:
+    assert surest([told(2, 3), told(1), told(5), told(1)]) == told(1)
+    assert surest([told(1, 2, 3), told(1, 2), told(1, 2, 5)]) == told(1, 2)
+
+
+def test_the_best_of_n_draws_by_n_seeds_and_chooses_case_by_case() -> None:
+    said = {3: [told(1), told()], 3 + NEXT_SEED: [told(2), told(4)], 3 + 2 * NEXT_SEED: [told(1), told(4)]}
+    asked: list[int] = []
+
+    def criticize_all(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        asked.append(seed)
+        return said[seed]
+
+    assert best_of(criticize_all, CASES[:2], 3, seed=3) == [told(1), told(4)]
+    assert asked == list(said)
+    with pytest.raises(DataError, match="ask for 1 or more"):
+        best_of(criticize_all, CASES[:2], 0)
+
+
+def test_claims_that_enough_critiques_make_are_told_with_how_many_do() -> None:
+    mumbled = Assistance("critiques", "written", readable=False, said="Hm.")
+    several = [told(2), mumbled, told(1, 2), told(1, 2), told(3, 2)]
+    assert [units_of(agreed(several, least)) for least in (1.0, 0.5, 0.25)] == [[2], [2, 1], [2, 1, 3]]
+    assert [one.probability for one in agreed(several, 0.25).claims] == [1.0, 0.5, 0.25]
+    assert agreed([mumbled, mumbled], 0.5) is not None
+    assert not agreed([mumbled, mumbled], 0.5).readable
+    assert surest([mumbled, told(1)]) == told(1)
+
+
+def units_of(one: Assistance) -> list[int]:
+    return [claim.start // WIDTH for claim in one.claims]
+
+
+def test_critiques_are_looked_over_and_so_are_the_looks() -> None:
+    case = CASES[1]
+    mixed = Assistance("critiques", "mixed", (*oracle(case).claims, *misleading(case, 0).claims))
+
+    def calls_all_false(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        return [Assistance("critiques", "all", tuple(claim_at(one, *unit, "wrong", "No.", None) for unit in one.units))
+                for one in cases]  # fmt: skip
+
+    def knows(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        return [ProgramCritic(1.0, 0.0).criticize(one, seed) for one in cases]
+
+    def hasty(cases: Sequence[Case], seed: int) -> list[Assistance]:
+        first_look = cases[0].hidden["critique_depth"] == 1
+        return (calls_all_false if first_look else knows)(cases, seed)
+
+    cases, made = [CASES[0], case], [NOTHING, mixed]
+    assert looked_over(hasty, cases, made, 0) == made
+    assert looked_over(knows, cases, made, 1)[1].claims == oracle(case).claims
+    assert not looked_over(hasty, cases, made, 1)[1].claims
+    assert looked_over(hasty, cases, made, 2)[1].claims == oracle(case).claims
+    assert looked_over(hasty, cases, made, 2)[0] is NOTHING
+
+
+def test_a_prompted_critic_of_a_temperature_draws_other_critiques_by_other_seeds(pretend: Callable[..., str]) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        if method == "GET":
+            return 200, {"data": [{"id": "m"}]}
+        bodies.append(body)
+        return 200, {"choices": [{"message": {"content": lines(1 if body["seed"] else 3)}}]}
+
+    chat = ChatModel(pretend(answer), temperature=0.8)
+    best = best_of(PromptedCritic(chat, TYPES).criticize_all, CASES[:1], 3)
+    chat.answer("Well?", 0, temperature=0.0)
+    chat.close()
+    drawn = [(number * NEXT_SEED, 0.8) for number in range(3)]
+    assert [(one["seed"], one["temperature"]) for one in bodies] == [*drawn, (0, 0.0)]
+    assert [claim.start // WIDTH for claim in best[0].claims] == [1]
+
+
+class Counting:
+    """Says of a response that is cut into more passages that it is surer wrong; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Case] = []
+
+    def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
+        self.asked += cases
+        return [[len(case.units) / 1000] * len(case.units) for case in cases]
+
+
+@pytest.mark.parametrize("name", list(TESTBEDS))
+def test_flawed_and_right_responses_are_cut_by_one_rule(
+    name: str, tiny_lm: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gdc, "_generator", lambda lm, pairs: [0.5] * len(pairs))
+    critic, words = Counting(), 200 if name == "stories" else None
+    cases = generate(name, 6, 0, "train", flawed=1.0, difficulty=0.3, words=words)
+    gdc_gap(tiny_lm(), cases, critic)
+    right = critic.asked[-len(cases) :]
+    for case, one in zip(cases, right, strict=True):
+        assert one.response == case.correct
+        assert abs(len(one.units) - len(case.units)) <= 3  # a flaw takes a line or two away, or adds them
+        if name in ("code", "reasoning"):
+            lines = [line.strip() for line in case.correct.splitlines() if line.strip()]
+            assert [case.correct[slice(*unit)] for unit in one.units] == lines
+
+
+def test_a_flawed_response_whose_passages_follow_no_rule_is_cut_anew(tiny_lm: Callable[..., LanguageModel]) -> None:
+    critic = Counting()
+    found = gdc_gap(tiny_lm(), [replace(case, units=((0, 39), (40, 79))) for case in CASES], critic)
+    assert len(critic.asked) == 3 * len(CASES)
+    assert {len(case.units) for case in critic.asked[len(CASES) :]} == {1}
+    assert found.discriminator.value == 0.5
+
+
+def test_the_gap_of_each_model_given(tiny_folder: Callable[..., Path]) -> None:
+    names = [str(tiny_folder()), str(tiny_folder("qwen2"))]
+    found = gdc_by_model(names, CASES)
+    assert list(found) == names
+    assert found[names[1]] == gdc_gap(load(names[1]), CASES)
+    assert found[names[0]] != found[names[1]]
+
+
+def test_passages_that_a_critic_is_as_sure_of_each_count_their_part() -> None:
+    class Silent:
+        def probabilities(self, cases: Sequence[Case]) -> list[list[float]]:
+            return [[0.0] * len(case.units) for case in cases]
+
+    quality = critic_quality(Silent(), HELD_OUT)
+    assert quality.named.value == quality.chance.value == pytest.approx(0.25)
+    assert quality.gain.value == 0
+    assert quality.ranked.value == 0.5

@@ -49,14 +49,14 @@ def test_a_file_says_what_differs_and_nothing_else() -> None:
 def test_the_effort_is_that_of_the_plan() -> None:
     for values in ({}, {"items_per_rater": 7}):
         one = study(cases={"n": 20}, raters={"kind": "simulated", "count": 9}, **values)
-        effort = effort_of(one, 100)
+        effort = effort_of(one, 20, 100)
         assert effort.trials == len(plan_of(one, 20))
         assert (effort.judgments, effort.minutes) == (2 * effort.trials, None)
 
 
 def test_people_are_asked_for_whole_judges_of_each_case_and_their_time_is_told() -> None:
     one = study(cases={"n": 20}, raters={"kind": "people", "count": 9}, items_per_rater=7)
-    effort = effort_of(one, WORDS_A_MINUTE)
+    effort = effort_of(one, 20, WORDS_A_MINUTE)
     assert judges_per_case(one, 20) == 3
     assert (effort.trials, effort.each, effort.judgments) == (60, 7, 120)
     assert effort.minutes == pytest.approx(60 * (1 + 2 * MINUTES_A_LOOK))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kilter.errors import DataError
@@ -13,14 +13,36 @@ from kilter.oversight.assistance import ARMS
 from kilter.oversight.plan import latin_square
 
 
-@given(st.integers(2, 5), st.integers(5, 12), st.integers(5, 20), st.integers(0, 99))
-def test_every_rater_and_every_item_have_the_arms_equally_often(arms: int, raters: int, items: int, seed: int) -> None:
-    trials = latin_square(raters, items, ARMS[:arms], seed=seed)
-    assert len({(one.rater, one.item) for one in trials}) == raters * items == len(trials)
+@settings(deadline=None)
+@given(st.integers(2, 5), st.integers(5, 16), st.integers(5, 24), st.integers(0, 99), st.data())
+def test_every_rater_and_every_item_have_the_arms_equally_often(
+    arms: int, raters: int, items: int, seed: int, data: st.DataObject
+) -> None:
+    each = data.draw(st.integers(arms, items))
+    trials = latin_square(raters, items, ARMS[:arms], items_per_rater=each, seed=seed)
+    assert len({(one.rater, one.item) for one in trials}) == raters * each == len(trials)
     for who in ("rater", "item"):
         for number in range(raters if who == "rater" else items):
-            counts = Counter(one.arm for one in trials if getattr(one, who) == number)
-            assert max(counts.values()) - min(counts.get(arm, 0) for arm in ARMS[:arms]) <= 1 + (items % arms > 0)
+            had = Counter(one.arm for one in trials if getattr(one, who) == number)
+            counts = [had[arm] for arm in ARMS[:arms]]
+            assert max(counts) - min(counts) <= 1
+            assert min(counts) >= 1 or (who == "item" and raters * each < items * arms)
+
+
+@pytest.mark.parametrize(("raters", "items", "each"), [(10, 60, 30), (20, 60, 15), (833, 60, 59), (40, 10, 7)])
+def test_studies_of_common_sizes_are_balanced(raters: int, items: int, each: int) -> None:
+    trials = latin_square(raters, items, ARMS, items_per_rater=each)
+    for who in ("rater", "item"):
+        counts = Counter((getattr(one, who), one.arm) for one in trials)
+        ends = {getattr(one, who) for one in trials}
+        spread = [[counts[end, arm] for arm in ARMS] for end in ends]
+        assert all(max(one) - min(one) <= 1 and min(one) >= 1 for one in spread)
+
+
+def test_a_whole_plan_is_the_plain_square() -> None:
+    trials = latin_square(7, 10, ARMS)
+    first = {one.item: ARMS.index(one.arm) for one in trials if one.rater == 0}
+    assert all(ARMS.index(one.arm) == (first[one.item] + one.rater) % len(ARMS) for one in trials)
 
 
 @given(st.integers(2, 4), st.integers(4, 10), st.integers(8, 30), st.data())

@@ -25,6 +25,8 @@ from kilter.oversight.recursion.evaluation import (
     recursive_reward_model,
 )
 from kilter.oversight.recursion.learner import RewardLearner
+from kilter.training import GRPOSettings, LoraSettings, train_grpo
+from kilter.training.loop import read_metrics
 from kilter.training.reward import RewardSettings
 
 HARD = list(islice(pairs_of(1, "test", hard=True), 150))
@@ -110,3 +112,17 @@ def test_a_reward_model_is_the_learner_and_is_asked_about_parts(
     assert all(0 < one < 1 for one in chances)
     assert question(HARD[0], TOTAL) == HARD[0].instruction.prompt
     assert question(HARD[0], "civil").endswith("Which reply is more polite?")
+
+
+def test_the_one_of_whole_replies_trains_a_policy(tiny_lm: Callable[..., LanguageModel], tmp_path: Path) -> None:
+    learner = RewardLearner(tiny_lm, RewardSettings(batch_size=8), tmp_path / "evaluators")
+    short = (pair for pair in pairs_of(0, "train") if sum(map(len, pair.replies)) < 250)
+    recursive_reward_model(learner, BareJudge(), short, 1, 16)
+    settings = GRPOSettings(
+        lr=0.03, steps=10, prompts=4, samples=16, max_new_tokens=4, lora=LoraSettings(rank=4, alpha=8), warmup=0.0,
+        seed=1, min_entropy=0.0, kl_coef=0.0,
+    )  # fmt: skip
+    prompts = [pair.instruction.prompt for pair in HARD[:4]]
+    train_grpo(tiny_lm(), prompts, learner.models[-1], settings, tmp_path / "policy")
+    rewards = [row["reward"] for row in read_metrics(tmp_path / "policy" / "metrics.jsonl")]
+    assert sum(rewards[-3:]) > sum(rewards[:3])

@@ -7,7 +7,16 @@ import pytest
 from made_cases import made_case
 
 from kilter.errors import DataError, SettingsError
-from kilter.oversight.study import Study, cases_of, chance_to_show, plan_of, read_study, require_power
+from kilter.oversight.study import (
+    CasesSettings,
+    Study,
+    cases_of,
+    chance_to_show,
+    plan_of,
+    read_study,
+    require_power,
+    require_types,
+)
 from kilter.settings import build
 from kilter.testbeds import as_jsonl
 
@@ -28,6 +37,21 @@ def test_a_file_says_it_all_and_is_named_after_itself(tmp_path: Path) -> None:
     assert cases_of(read.cases) == CASES[:12]
 
 
+def test_of_a_file_all_cases_are_judged_and_of_a_testbed_sixty(tmp_path: Path) -> None:
+    many = [made_case(number) for number in range(70)]
+    (tmp_path / "cases.jsonl").write_text(as_jsonl(many))
+    assert cases_of(CasesSettings(file=str(tmp_path / "cases.jsonl"))) == many
+    assert len(cases_of(CasesSettings(testbed="reasoning"))) == 60
+    assert CasesSettings(testbed="reasoning", n=60) == CasesSettings(testbed="reasoning")
+
+
+def test_a_type_of_flaw_that_no_case_has_is_told_with_the_nearest() -> None:
+    typed = study(raters={"kind": "simulated", "work": {"sees_type": {"odd": 0.1, "evne": 0.5}}})
+    with pytest.raises(SettingsError, match=r"'evne', but no flaw of the cases .* did you mean 'even'"):
+        require_types(typed, CASES)
+    require_types(study(raters={"kind": "simulated", "work": {"sees_type": {"odd": 0.1}}}), CASES)
+
+
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_recipes_can_be_run_and_are_large_enough(file: Path) -> None:
     one = read_study(file)
@@ -44,6 +68,15 @@ def test_the_recipes_can_be_run_and_are_large_enough(file: Path) -> None:
         ("arms: [none, oracel]", "arms"),
         ("raters: {kind: simulated, cuont: 3}", "cuont"),
         ("critic: {kind: program, finds: 2}", "finds"),
+        ("arms: [none, oracle, misleading]\ncritic: {kind: program}", "no arm shows what the critic says"),
+        ("cases: {file: x.jsonl, seed: 0}", "seed would have no effect.* leave it or the file out"),
+        ("cases: {file: x.jsonl, testbed: facts, difficulty: 0.5, n: 3}", "testbed and difficulty would have no"),
+        ("cases: {n: null}", "n is needed"),
+        ("raters: {kind: model, model: smollm2-135m, key: A_KEY}", "key has no effect unless model is the address"),
+        ("critic: {kind: model, model: here, key: A_KEY}", "key has no effect unless model is the address"),
+        ("critic: {kind: model, model: here, samples: 4}", "several samples of temperature 0 are one critique"),
+        ("critic: {kind: model, model: here, threshold: 0.5}", "threshold has no effect on one critique"),
+        ("critic: {kind: model, model: here, looks_over: 3}", "looks_over"),
         ("- 1", "is no study"),
         ("a: [", "not valid YAML"),
     ],
@@ -74,6 +107,12 @@ def test_a_study_that_is_too_small_is_refused_with_what_would_do() -> None:
     [count] = re.findall(r"(\d+) raters would do", str(no.value))
     enough = study(raters={"kind": "simulated", "count": int(count)})
     assert require_power(enough, CASES, plan_of(enough, len(CASES))) >= 0.8
+
+
+@pytest.mark.parametrize("kind", ["simulated", "model", "people"])
+def test_the_usual_number_of_raters_is_enough_for_the_usual_arms(kind: str) -> None:
+    raters = {"kind": kind, "model": "http://here"} if kind == "model" else {"kind": kind}
+    assert plan_of(study(raters=raters), len(CASES))
 
 
 def test_nothing_to_find_is_refused() -> None:

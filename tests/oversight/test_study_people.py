@@ -27,6 +27,7 @@ from kilter.oversight.study import Study
 from kilter.record import Record, Workspace
 from kilter.settings import build
 from kilter.testbeds import as_jsonl
+from kilter.testbeds.facts import judge_view
 
 ARMS: tuple[Arm, ...] = ("none", "oracle", "misleading")
 CASES = [made_case(number, wrong=(1, 4) if number % 3 else ()) for number in range(9)]
@@ -142,6 +143,38 @@ def test_help_that_does_not_fit_the_cases_is_refused() -> None:
     one = help_by_arm(CASES[:1], [], ["oracle"], 0)
     with pytest.raises(DataError, match="help for 1 cases"):
         task_of_study(CASES, one, name="study", title="Study", raters=1)
+
+
+def test_people_are_handed_what_a_judge_may_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "LOOK_SECONDS", 0.01)
+    values = {
+        "name": "seen", "arms": ["none", "oracle"], "cases": {"testbed": "facts", "n": 4, "flawed": 1, "view": "judge"},
+        "raters": {"kind": "people", "count": 2}, "expected": {"power": 0.01},
+    }  # fmt: skip
+    handed: list[str] = []
+
+    @contextmanager
+    def pages(record: Record, name: str) -> Iterator[None]:
+        desk = Desk(record)
+        task = desk.task(name)
+        for who in (Rater(f"{number:032}", f"people/{number}", "human") for number in range(2)):
+            for one in desk.next(task, who, 4):
+                handed.append(one.content.prompt[0]["content"])
+                help_ = desk.submit(task, who, one.id, Submission(f"a-{one.id}", {"flaws": []}, STARTED, {})).help
+                followed = {str(number): False for number in range(len(help_ or ()))}
+                desk.submit(task, who, one.id, Submission(f"b-{one.id}", {"flaws": []}, STARTED, {}, followed, []))
+        yield
+
+    def no_model(*_: object) -> ChatModel:
+        raise AssertionError("no model is asked")
+
+    with Workspace.open(tmp_path / "w") as opened:
+        done = conduct(build(Study, values, "here"), opened, no_model, lambda *_: None, pages)
+        assert len(done.outcomes) == done.planned == 8
+        assert len(done_so_far(opened, "seen").outcomes) == 8
+    for case in done.cases:
+        assert sum(judge_view(case) in one for one in handed) == 2
+        assert not any(case.source in one for one in handed)
 
 
 class Closing(Exception):

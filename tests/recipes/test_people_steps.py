@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def test_three_are_ranked_with_ties_by_three_raters_on_the_overlap(walk: Walk) -
     assert {value for _, _, value in labels} <= {0, 0.5, 1}
     assert {name for name, _, _ in labels} == {"people/ann", "people/bob", "people/cat"}
     assert "heldout" not in output.result["artifacts"]
+
+
+def test_of_two_that_are_both_bad_neither_is_preferred(walk: Walk) -> None:
+    turns = count()
+    some_bad = judged_by({"ann": lambda one: "both bad" if next(turns) % 3 == 0 else longest(one)})
+    step = {**PEOPLE, "samples": 2, "items": 12, "overlap": 0, "heldout": 0}
+    output = walk({"comparisons": step}, pages=some_bad).outputs["comparisons"]
+    rows = read_comparisons(output.folder / COMPARISONS)
+    assert sorted((len(row.pairs), len(row.ties)) for row in rows) == [(0, 1)] * 4 + [(1, 0)] * 8
 
 
 def test_until_agreement_goes_on_early(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +197,13 @@ def test_a_check_by_two_people_and_its_report(walk: Walk) -> None:
     assert "The raters of this run are simulated" in page  # of the comparisons
     assert "Win rate by people" in page
     assert "Before (model)" in page
+
+
+def test_a_check_in_which_all_is_bad_is_level(walk: Walk) -> None:
+    result = walk({**trained(dpo=DPO), "check": CHECK}, pages=judged_by({"ann": lambda one: "both bad"}))
+    check = result.outputs["check"].result
+    assert (check["wins"], check["losses"]) == (0, 0)
+    assert check["ties"] == check["judged"] > 0
 
 
 def test_a_check_of_a_model_against_itself_asks_nobody_and_is_refused(walk: Walk) -> None:

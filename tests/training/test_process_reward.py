@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kilter.errors import DataError, ModelError
-from kilter.models import LanguageModel, pack
+from kilter.models import LanguageModel, pack, sample
 from kilter.models.ensemble import load_reward_model
 from kilter.models.scalar import ScalarModel
 from kilter.training import (
@@ -128,6 +128,34 @@ def test_grpo_learns_from_steps(tiny_lm: Make, tmp_path: Path) -> None:
     train_grpo(tiny_lm(), ["ab", "c"], lambda p, r: same, settings, tmp_path, step_reward=low)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[-1]["step_reward"] > rows[0]["step_reward"] + 0.1
+
+
+def test_grpo_learns_from_the_steps_that_a_trained_model_judges(tiny_lm: Make, tmp_path: Path) -> None:
+    trunk, lm = tiny_lm(), tiny_lm()
+
+    def drawn(seed: int) -> list[list[str]]:
+        """Steps as the policy writes them: of random bytes, so that half of them begin with no letter at all."""
+        texts = [one.text for one in sample(lm, [lm.encode_prompt("ab")], n=128, max_new_tokens=2, seed=seed)[0]]
+        return [[line.strip() for line in text.split("\n") if line.strip()] for text in texts if text.strip()]
+
+    def right(steps: list[list[str]]) -> float:
+        return sum(step[0].isascii() for one in steps for step in one) / sum(map(len, steps))
+
+    items = [stepped(trunk, "ab", steps, [float(one[0].isascii()) for one in steps]) for steps in drawn(0)]
+    judge, result = train_process_reward(
+        trunk, items[28:], ProcessRewardSettings(**FAST), tmp_path / "judge", heldout=items[:28]
+    )
+    assert result["heldout_accuracy"] > 0.8
+    settings = GRPOSettings(
+        lr=0.03, steps=12, prompts=2, samples=32, max_new_tokens=2, lora=LORA, warmup=0.0, seed=1, min_entropy=0.0,
+        kl_coef=0.0, max_kl=1000,
+    )  # fmt: skip
+    before = right(drawn(1))
+    same = [0.0] * 64  # the outcome tells nothing: all that is learned comes from the judge of steps
+    train_grpo(lm, ["ab", "c"], lambda p, r: same, settings, tmp_path / "policy", step_reward=judge.steps)
+    rows = read_metrics(tmp_path / "policy" / "metrics.jsonl")
+    assert rows[-1]["step_reward"] > rows[0]["step_reward"] + 0.1
+    assert right(drawn(1)) > before + 0.1  # by the truth, too
 
 
 @pytest.mark.parametrize(

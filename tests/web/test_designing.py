@@ -110,6 +110,7 @@ def test_the_time_of_people_is_told_and_of_nobody_else(site: Site) -> None:
         ({"cases.flawed": "0"}, ALL, "cases.flawed", "nothing to find"),
         ({}, [], "arms", "no arm with assistance"),
         ({}, ["oracel"], "arms", "'oracle'"),
+        ({"critic.kind": "program"}, ["oracle"], "arms", "No arm shows what the critic says"),
         ({}, ["oracle", "oracle"], "arms", "twice"),
         ({"critic.kind": "program", "critic.finds": "2"}, ALL, "critic.finds", "At most 1 is"),
         ({"critic.kind": "program", "critic.invents": "inf"}, ALL, "critic.invents", "Between 0 and 20"),
@@ -175,7 +176,9 @@ KINDS: dict[str, dict[str, dict[str, st.SearchStrategy[str]]]] = {
 @st.composite
 def forms(draw: Any) -> tuple[dict[str, str], list[str]]:
     made = {"name": draw(NAMES), "cases.testbed": draw(st.sampled_from(sorted(TESTBEDS)))}
-    for part, kinds in KINDS.items():
+    arms = draw(st.lists(st.sampled_from(ALL), min_size=1, unique=True))
+    parts = KINDS.items() if {"critiques", "placebo"} & set(arms) else [("raters", KINDS["raters"])]
+    for part, kinds in parts:
         kind = made[f"{part}.kind"] = draw(st.sampled_from(sorted(kinds)))
         for name, values in kinds[kind].items():
             if name == "model" or draw(st.booleans()):
@@ -187,7 +190,7 @@ def forms(draw: Any) -> tuple[dict[str, str], list[str]]:
         "expected.power": shares(0.01, 0.99), "seed": WHOLE,
     }  # fmt: skip
     made |= {name: draw(values) for name, values in more.items() if draw(st.booleans())}
-    return made, draw(st.lists(st.sampled_from(ALL), min_size=1, unique=True))
+    return made, arms
 
 
 @settings(max_examples=150, deadline=None)
@@ -216,7 +219,7 @@ def test_what_was_typed_is_what_is_set() -> None:
         "name": "one", "cases.words": "300", "critic.kind": "passages", "critic.model": " folder ",
         "critic.threshold": "0.25", "raters.kind": "simulated", "raters.work.trust": "0.9", "items_per_rater": "",
     }  # fmt: skip
-    study = study_of(typed, ["oracle"])
+    study = study_of(typed, ["critiques"])
     assert (study.cases.words, study.critic.kind, study.items_per_rater) == (300, "passages", None)
     assert study.critic.model_dump() == {
         "kind": "passages", "model": "folder", "threshold": 0.25, "most": 3, "max_tokens": 60,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kilter.models.chat import ChatModel
     from kilter.oversight.conduct import Ask, Conducted
     from kilter.oversight.results import Results
+    from kilter.oversight.study import PromptedSettings
     from kilter.record import Workspace
 
 app = typer.Typer(
@@ -67,6 +68,7 @@ def report(
 
 
 def _write(done: Conducted, workspace: Workspace) -> None:
+    from kilter.oversight.account import notices
     from kilter.oversight.page import WHO, opening, write_page
     from kilter.oversight.recording import finish_run
     from kilter.oversight.results import evidence_of, results_of
@@ -77,6 +79,8 @@ def _write(done: Conducted, workspace: Workspace) -> None:
         finish_run(workspace.record, done.run, evidence_of(results), written.summary)
     _table(results)
     typer.echo(opening(results, WHO[done.study.raters.kind]))
+    for notice in notices(done):
+        typer.echo(notice)
     typer.echo(f"Report: {written.page}")
 
 
@@ -103,12 +107,13 @@ def _table(results: Results) -> None:
 def _models() -> Iterator[Ask]:
     """Opens models: an address is asked as it is, a name or folder is served on this machine inside the block."""
     from kilter.models.chat import ChatModel
+    from kilter.oversight.study import is_address
 
     with ExitStack() as stack:
 
-        def ask(model: str, name: str | None, max_tokens: int) -> ChatModel:
-            address = model if "://" in model else stack.enter_context(_served(model))
-            chat = ChatModel(address, name, max_tokens=max_tokens)
+        def ask(asked: PromptedSettings) -> ChatModel:
+            address = asked.model if is_address(asked.model) else stack.enter_context(_served(asked.model))
+            chat = ChatModel(address, asked.name, key=asked.key, max_tokens=asked.max_tokens)
             stack.callback(chat.close)
             return chat
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,9 +83,44 @@ def generate(
     words: WordsOption = None,
 ) -> None:
     """Write cases to a JSONL file, each with its flaws, their passages and the truth behind it."""
+    cases = catalog.generate(testbed, n, seed, split, difficulty=difficulty, flawed=flawed, words=words)
+    _write(cases, out)
+
+
+@app.command()
+def load(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of: {', '.join(catalog.LOADERS)}.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The published file.")],
+    out: Annotated[Path, typer.Option("--out", help="The JSONL file to write, one case a line.")],
+    documents: Annotated[
+        Path | None, typer.Option("--documents", help="Of faithfulness: CSV or JSONL with id and document.")
+    ] = None,
+    agreed: Annotated[
+        int | None, typer.Option("--agreed", help="Of faithfulness: workers who must have marked a passage.")
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of prm800k and gsm8k: train or test.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of humaneval and mbpp: which bugs.")] = None,
+    flawed: Annotated[
+        float | None, typer.Option("--flawed", help="Of humaneval and mbpp: share of the problems that get a bug.")
+    ] = None,
+    difficulty: Annotated[
+        float | None, typer.Option("--difficulty", help="Of humaneval and mbpp: from 0, bugs easily found, to 1.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Of humaneval, mbpp and bugs: only the first so many.")
+    ] = None,
+) -> None:
+    """Write real data in a published layout as cases, which studies and trainers read as they read generated ones."""
+    cases = catalog.load(
+        kind, path, documents=documents, agreed=agreed, split=split, seed=seed, flawed=flawed, difficulty=difficulty,
+        limit=limit,
+    )  # fmt: skip
+    _write(cases, out)
+
+
+def _write(cases: Sequence[Case], out: Path) -> None:
     from kilter.files import write_atomically
 
-    cases = catalog.generate(testbed, n, seed, split, difficulty=difficulty, flawed=flawed, words=words)
     write_atomically(out, catalog.as_jsonl(cases))
     flaws = sum(len(case.flaws) for case in cases)
     with_flaws = sum(bool(case.flaws) for case in cases)

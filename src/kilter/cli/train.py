@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from kilter.cli.options import command_from_settings
 from kilter.cli.user_code import is_address, load_reward, observer, prompted_judge
+from kilter.oversight.simulated_rater import RaterSettings
+from kilter.settings import Settings
 from kilter.training.best_of_n import BestOfNSettings
 from kilter.training.dpo import DPOSettings
 from kilter.training.ensemble import EnsembleSettings
@@ -30,14 +32,21 @@ app = typer.Typer(
 
 _MODEL = "Model to start from: catalogue name, folder, or a model that Kilter trained."
 _COMPARISONS = "Comparisons: hh-rlhf dialogues, {prompt, chosen, rejected}, or K-way rankings."
-_PROMPTS = "Prompts: any file that the other commands read; only its prompts are used."
+_PROMPTS = "Prompts: any file that the other commands read, or cases of a testbed; only its prompts are used."
+_STEPS = "Labeled steps, {prompt, steps (or completions), labels}; or cases of 'kilter testbed generate reasoning'."
 _REWARD = "Folder of a reward model or ensemble of the same base, or FILE.py:NAME of a function (prompts, responses)."
 _EARNED = f"{_REWARD[:-1]}, or of a class with reset and step, an environment of several turns."
 _ORDERS = f"{_REWARD[:-1]}; or ADDRESS#MODEL of a chat model that compares."
+_STEP_REWARD = "Folder of a process reward model, whose judgments of single lines are learned from beside the reward."
 _JUDGE = "Held-out judge, FILE.py:NAME of a function as for a reward; logged as 'judge', see monitor."
 _CRITICS = (
     "surprise: learns right responses, and suspects what it did not expect; passages: learns to say of each passage "
-    "whether it is wrong, and why, which takes more cases."
+    "whether it is wrong, and why, which takes more cases; written: learns to write what is wrong, a line each, as a "
+    "study asks a critic of kind model."
+)
+_REWARDS = (
+    "Of kind written: what its own critiques earn after the fine-tuning. truth: the flaws that they name; gain: what a "
+    "simulated judge gains from them."
 )
 _OUTPUT = "Folder for the trained model, its metrics and its checkpoint."
 
@@ -50,23 +59,53 @@ class SFTCommand(SFTSettings):
     output: Path = Field(Path("trained/sft"), description=_OUTPUT)
 
 
+class CriticRLSettings(Settings):
+    """How a critic that writes learns by reward; the rest is as in the fine-tuning before."""
+
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate.")
+    steps: int = Field(25, ge=1, description="Rounds of critiques and improving.")
+    prompts: int = Field(8, ge=1, description="Cases per round.")
+    samples: int = Field(8, ge=2, description="Critiques per case, each compared with the others.")
+    kl_coef: float = Field(0.04, ge=0, description="Weight of the KL penalty that keeps it near the fine-tuned critic.")
+
+
 class CriticCommand(SFTSettings):
-    """Train a critic that says of each passage of a response how likely it is wrong."""
+    """Train a critic that names the passages of a response that are wrong."""
 
     model: str = Field("smollm2-135m", description=_MODEL)
     data: Path = Field(description="Cases with planted flaws: a JSONL file of 'kilter testbed generate'.")
     heldout: Path | None = Field(None, description="Cases to measure it on: what it names, against chance.")
-    kind: Literal["surprise", "passages"] = Field("surprise", description=_CRITICS)
+    kind: Literal["surprise", "passages", "written"] = Field("surprise", description=_CRITICS)
     notes: bool = Field(True, description="Of kind passages: learn the notes on what is wrong, not verdicts alone.")
+    max_new_tokens: int = Field(200, ge=1, description="Of kind written: longest critique.")
+    reward: Literal["none", "truth", "gain"] = Field("none", description=_REWARDS)
+    false_cost: float = Field(0.5, ge=0, description="Of reward truth: what a right passage called wrong takes away.")
+    judge: RaterSettings = RaterSettings()
+    rl: CriticRLSettings = CriticRLSettings()
     output: Path = Field(Path("trained/critic"), description=_OUTPUT)
 
     @model_validator(mode="after")
-    def _notes_are_of_passages(self) -> CriticCommand:
-        if not self.notes and self.kind == "surprise":
-            raise ValueError(
-                "notes has no effect unless kind is passages: a critic of kind surprise learns no verdicts"
-            )
+    def _nothing_without_effect(self) -> CriticCommand:
+        is_written = self.kind == "written"
+        for name, when, has_effect in (
+            ("notes", "kind is passages", self.kind == "passages"),
+            ("max_new_tokens", "kind is written", is_written),
+            ("reward", "kind is written", is_written),
+            ("rl", "reward is truth or gain", self.reward != "none"),
+            ("false_cost", "reward is truth", self.reward == "truth"),
+            ("judge", "reward is gain", self.reward == "gain"),
+        ):
+            if not has_effect and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect unless {when}")
         return self
+
+    def grpo(self) -> GRPOSettings:
+        """The settings of the reinforcement."""
+        return GRPOSettings(
+            **self.rl.model_dump(), max_new_tokens=self.max_new_tokens, lora=self.lora, seed=self.seed,
+            max_tokens=self.max_tokens, checkpoint_seconds=self.checkpoint_seconds,
+            min_entropy=0.0,  # the form fixes most tokens of a critique: that is no collapse
+        )  # fmt: skip
 
 
 class RewardCommand(RewardSettings):
@@ -91,7 +130,7 @@ class ProcessRewardCommand(ProcessRewardSettings):
     """Train a model that judges single steps: a process reward model."""
 
     model: str = Field("smollm2-135m", description=_MODEL)
-    data: str = Field(description="Labeled steps: {prompt, steps (or completions), labels}, one label per step.")
+    data: str = Field(description=_STEPS)
     heldout: float = Field(0.1, gt=0, lt=1, description="Share of the prompts kept aside to measure accuracy on.")
     output: Path = Field(Path("trained/process-reward"), description=_OUTPUT)
 
@@ -118,6 +157,7 @@ class GRPOCommand(GRPOSettings):
 
     model: str = Field("trained/sft/model", description=_MODEL)
     reward: str = Field(description=_EARNED)
+    step_reward: Path | None = Field(None, description=_STEP_REWARD)
     data: str = Field(description=_PROMPTS)
     judge: str | None = Field(None, description=_JUDGE)
     output: Path = Field(Path("trained/grpo"), description=_OUTPUT)
@@ -185,28 +225,50 @@ def sft(settings: SFTCommand) -> None:
 def critic(settings: CriticCommand) -> None:
     """Train a critic on cases with planted flaws."""
     from kilter.models import load
-    from kilter.oversight.critics import critic_quality, train_passage_critic, train_surprise_critic
+    from kilter.oversight.critics import WrittenCritic, critic_quality, written_quality
     from kilter.testbeds import read_cases
 
     cases = read_cases(settings.data)
     aside = [] if settings.heldout is None else read_cases(settings.heldout)
-    lm, own = load(settings.model), _own(settings, SFTSettings)
+    lm = load(settings.model)
     trained: list[Any] = []
 
     def train(progress: Any) -> dict[str, Any]:
-        given = (lm, cases, own, settings.output)
-        done: tuple[Any, dict[str, Any]]
-        if settings.kind == "surprise":
-            done = train_surprise_critic(*given, heldout=aside, progress=progress)
-        else:
-            done = train_passage_critic(*given, heldout=aside, notes=settings.notes, progress=progress)
-        trained.append(done[0])
-        return done[1]
+        one, result = _critic(settings, lm, cases, aside, progress)
+        trained.append(one)
+        return result
 
     _run(train, settings.output)
     if aside:
-        for name, one in vars(critic_quality(trained[0], aside)).items():
+        measure: Callable[..., Any] = written_quality if isinstance(trained[0], WrittenCritic) else critic_quality
+        for name, one in vars(measure(trained[0], aside)).items():
             typer.echo(f"{name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], n = {one.n}")
+
+
+def _critic(settings: CriticCommand, lm: Any, cases: Any, aside: Any, progress: Any) -> tuple[Any, dict[str, Any]]:
+    """A critic of the kind that is asked for, and the metrics of its training."""
+    from kilter.oversight.critics import (
+        GainReward,
+        TruthReward,
+        reward_written_critic,
+        train_passage_critic,
+        train_surprise_critic,
+        train_written_critic,
+    )
+
+    own, output = _own(settings, SFTSettings), settings.output
+    if settings.kind == "surprise":
+        return train_surprise_critic(lm, cases, own, output, heldout=aside, progress=progress)
+    if settings.kind == "passages":
+        return train_passage_critic(lm, cases, own, output, heldout=aside, notes=settings.notes, progress=progress)
+    room = settings.max_new_tokens
+    if settings.reward == "none":
+        return train_written_critic(lm, cases, own, output, heldout=aside, max_new_tokens=room, progress=progress)
+    earned: TruthReward | GainReward = GainReward(cases, settings.judge)
+    if settings.reward == "truth":
+        earned = TruthReward(cases, settings.false_cost)
+    train_written_critic(lm, cases, own, output / "sft", heldout=aside, progress=progress)
+    return reward_written_critic(lm, earned, settings.grpo(), output, progress=progress)
 
 
 def reward(settings: RewardCommand) -> None:
@@ -227,10 +289,12 @@ def process_reward(settings: ProcessRewardCommand) -> None:
     """Train a model that judges single steps."""
     from kilter.feedback import read_step_labels, split
     from kilter.models import load
-    from kilter.training import stepped, train_process_reward
+    from kilter.training import step_labels, stepped, train_process_reward
 
+    cases = _cases(settings.data)
     lm = load(settings.model)
-    parts = split(read_step_labels(settings.data), settings.heldout, settings.seed)
+    labeled = read_step_labels(settings.data) if cases is None else step_labels(cases)
+    parts = split(labeled, settings.heldout, settings.seed)
     learn, aside = ([stepped(lm, one.prompt, one.steps, one.labels) for one in part] for part in parts)
     _run(lambda progress: train_process_reward(
         lm, learn, _own(settings, ProcessRewardSettings), settings.output, heldout=aside, progress=progress
@@ -274,9 +338,17 @@ def kto(settings: KTOCommand) -> None:
 
 def grpo(settings: GRPOCommand) -> None:
     """Improve a policy by any reward."""
-    from kilter.training import train_grpo
+    from kilter.models import load
+    from kilter.training import ProcessRewardModel, train_grpo
 
-    _by_reward(settings, GRPOSettings, train_grpo)
+    def train(lm: Any, *given: Any, **more: Any) -> dict[str, Any]:
+        steps = None
+        if settings.step_reward is not None:
+            trunk = load(settings.model) if settings.lora is None else lm
+            steps = ProcessRewardModel.load(trunk, settings.step_reward, "steps").steps
+        return train_grpo(lm, *given, step_reward=steps, **more)
+
+    _by_reward(settings, GRPOSettings, train)
 
 
 def online_dpo(settings: OnlineDPOCommand) -> None:
@@ -288,10 +360,9 @@ def online_dpo(settings: OnlineDPOCommand) -> None:
 
 def _by_reward(settings: Any, base: type[Any], train: Callable[..., dict[str, Any]]) -> None:
     """Train on a command's prompts by its reward, shown to its held-out judge."""
-    from kilter.feedback import read_prompts
     from kilter.models import load
 
-    prompts = list(read_prompts(settings.data))
+    prompts = _prompts(settings.data)
     lm = load(settings.model)
     own = _own(settings, base)
     if base is OnlineDPOSettings and is_address(settings.reward):
@@ -303,13 +374,37 @@ def _by_reward(settings: Any, base: type[Any], train: Callable[..., dict[str, An
     ), settings.output)  # fmt: skip
 
 
+def _prompts(data: str) -> list[Any]:
+    """The prompts of any file of data, and of cases what their solver is asked."""
+    from kilter.feedback import read_prompts
+    from kilter.training import case_prompt
+
+    cases = _cases(data)
+    return list(read_prompts(data)) if cases is None else [case_prompt(case) for case in cases]
+
+
+def _cases(data: str) -> Any:
+    """The cases of a file of 'kilter testbed generate'; None for data of another form."""
+    from kilter.errors import DataError
+    from kilter.files import json_lines
+    from kilter.testbeds import read_cases
+
+    file = Path(data)
+    if not file.is_file():
+        return None
+    try:
+        _, first = next(json_lines(file), (0, {}))
+    except DataError:  # of another form, or damaged, which its own reader says better
+        return None
+    return read_cases(file) if {"testbed", "units"} <= first.keys() else None
+
+
 def best_of_n(settings: BestOfNCommand) -> None:
     """Fine-tune on the best of the model's own samples."""
-    from kilter.feedback import read_prompts
     from kilter.models import load
     from kilter.training import train_best_of_n
 
-    prompts = list(read_prompts(settings.data))
+    prompts = _prompts(settings.data)
     lm = load(settings.model)
     own = _own(settings, BestOfNSettings)
     judge = load_reward(settings.reward, load(settings.model) if own.lora is None else lm)

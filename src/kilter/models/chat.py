@@ -33,6 +33,7 @@ class ChatModel:
         address, key, timeout: see `Endpoint`.
         model: the server's name for the model; None takes the first it lists.
         max_tokens: longest answer.
+        temperature: of answers for which no other one is asked.
 
     Attributes:
         model: the server's name for it.
@@ -43,17 +44,17 @@ class ChatModel:
 
     def __init__(
         self, address: str, model: str | None = None, *, key: str | None = None, timeout: float = 600.0,
-        max_tokens: int = 512,
+        max_tokens: int = 512, temperature: float = 0.0,
     ) -> None:  # fmt: skip
         self._endpoint = Endpoint(address, key=key, timeout=timeout)
         self.model = model or self._first_model()
-        self._max_tokens = max_tokens
+        self._max_tokens, self._temperature = max_tokens, temperature
 
-    def answer(self, question: str, seed: int, *, temperature: float = 0.0) -> str:
+    def answer(self, question: str, seed: int, *, temperature: float | None = None) -> str:
         """The answer; empty where the model says nothing. Raises `ServerError` where the server does not answer."""
         body: dict[str, Any] = {
             "model": self.model, "messages": [{"role": "user", "content": question}], "max_tokens": self._max_tokens,
-            "temperature": temperature, "seed": seed,
+            "temperature": self._temperature if temperature is None else temperature, "seed": seed,
         }  # fmt: skip
         choices = self._endpoint.post("/v1/chat/completions", body, _Chat).choices
         return (choices[0].message.content or "") if choices else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,15 +46,19 @@ class Assistance:
 
     Attributes:
         readable: False where the critic answered what nobody can read, which counts as silence.
+        said: that answer.
     """
 
     arm: Arm
     critic: str
     claims: tuple[Claim, ...] = ()
     readable: bool = True
+    said: str = ""
 
 
 NOTHING = Assistance("none", "")
+CriticizeAll = Callable[[Sequence[Case], int], list[Assistance]]
+"""Critiques of some cases by a seed."""
 
 
 def claim_at(case: Case, start: int, end: int, verdict: Literal["wrong", "fine"], text: str, kind: str | None) -> Claim:

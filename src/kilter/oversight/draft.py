@@ -47,9 +47,9 @@ def as_file(study: Study) -> str:
     return f"# kilter oversee run {study.name}.yaml\n{text}"
 
 
-def effort_of(study: Study, words: float) -> Effort:
-    """What a study takes whose cases hold so many words each, source and response together."""
-    cases, each = study.cases.n, study.items_per_rater or study.cases.n
+def effort_of(study: Study, cases: int, words: float) -> Effort:
+    """What a study takes of so many cases that hold so many words each, source and response together."""
+    each = study.items_per_rater or cases
     if not isinstance(study.raters, PeopleSettings):
         trials = study.raters.count * each
         return Effort(trials, each, 2 * trials, None)

@@ -23,7 +23,7 @@ class ArmEffect:
         resampled: the same ratio, raters and items resampled.
         p: of the permutation test of flaws found.
         false_ratio: of right passages marked to the baseline's, by the model.
-        effort: units' worth of looking per item.
+        effort: per item, in what the raters' reviews count it in: units looked at, answers, or seconds.
     """
 
     found: Estimate

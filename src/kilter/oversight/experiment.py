@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kilter.oversight.assistance import NOTHING, Arm, Assistance, misleading, oracle, placebos
 from kilter.oversight.findings import Findings, compare
 from kilter.oversight.plan import Trial
+from kilter.oversight.sight import View
 from kilter.oversight.simulated_rater import RaterSettings, Review, review
 from kilter.testbeds import Case
 
@@ -29,6 +30,18 @@ class Outcome:
     review: Review
     alone: Findings
     found: Findings
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A trial whose answer could not be read, however often it was asked for; it counts for nothing but itself.
+
+    Attributes:
+        said: the last answer.
+    """
+
+    trial: Trial
+    said: str
 
 
 def help_by_arm(
@@ -56,7 +69,7 @@ def help_by_arm(
 
 def simulate(
     cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], trials: Sequence[Trial],
-    raters: Sequence[RaterSettings], seed: int = 0,
+    raters: Sequence[RaterSettings], seed: int = 0, view: View = "expert",
 ) -> list[Outcome]:  # fmt: skip
     """Let simulated raters do every trial; the same seed gives the same outcomes, in whatever order.
 
@@ -68,6 +81,6 @@ def simulate(
         case, help_ = cases[trial.item], shown[trial.arm][trial.item]
         rng = random.Random(f"{seed}/{trial.rater}/{trial.item}")
         tired = trial.place / max(last[trial.rater] - 1, 1)
-        said = review(raters[trial.rater], case, help_, rng, tired)
+        said = review(raters[trial.rater], case, help_, rng, tired, view)
         outcomes.append(Outcome(trial, case, help_, said, compare(case, said.alone), compare(case, said.marks)))
     return outcomes

@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 from kilter.errors import DataError, StorageError
 from kilter.files import json_lines, read_text, write_atomically
 from kilter.oversight.assistance import Arm, Assistance, Claim
-from kilter.oversight.experiment import Outcome
+from kilter.oversight.experiment import Outcome, Unread
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
 from kilter.oversight.simulated_rater import Review
-from kilter.oversight.study import Study
+from kilter.oversight.study import OF_A_TESTBED, Study, shows_critic
 from kilter.settings import build
 from kilter.testbeds import Case, as_jsonl, read_cases
 
 R = TypeVar("R")
-STUDY, CASES, CRITIQUES, TRIALS, RUN = "study.json", "cases.jsonl", "critiques.jsonl", "trials.jsonl", "run.txt"
+STUDY, CASES, CRITIQUES, RUN = "study.json", "cases.jsonl", "critiques.jsonl", "run.txt"
+TRIALS, UNREAD = "trials.jsonl", "unread.jsonl"
 
 
 class Kept:
@@ -96,6 +97,15 @@ class Kept:
         """Append trials that were done, once they are on the record."""
         _append(self.folder / TRIALS, [_row(one) for one in new])
 
+    def unread(self) -> list[Unread]:
+        """The trials that were done, and whose answers could not be read."""
+        return _read(self.folder / UNREAD, lambda row: Unread(_trial(row), row["said"]))
+
+    def add_unread(self, new: Sequence[Unread]) -> None:
+        """Append trials whose answers could not be read, however often they were asked for."""
+        if new:
+            _append(self.folder / UNREAD, [{**asdict(one.trial), "said": one.said} for one in new])
+
 
 def study_in(folder: Path) -> Study:
     """The study of a folder as it was begun, writing nothing; `DataError` or `SettingsError` where none can be read."""
@@ -110,6 +120,16 @@ def _definition(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} is damaged ({error}). Remove its folder to begin the study anew.") from error
     if not isinstance(found, dict):
         raise DataError(f"{file} holds no study. Remove its folder to begin the study anew.")
+    return _with_effect(found)
+
+
+def _with_effect(found: dict[str, Any]) -> dict[str, Any]:
+    """Without the settings that have no effect beside the others: all are kept, but to set these is an error."""
+    cases, arms = found.get("cases"), found.get("arms")
+    if isinstance(cases, dict) and cases.get("file") is not None:
+        found["cases"] = {name: value for name, value in cases.items() if name not in OF_A_TESTBED}
+    if isinstance(arms, list) and not shows_critic(arms):
+        found.pop("critic", None)
     return found
 
 
@@ -146,15 +166,20 @@ def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _assistance(row: dict[str, Any]) -> Assistance:
-    return Assistance(row["arm"], row["critic"], tuple(Claim(**one) for one in row["claims"]), row["readable"])
+    claims = tuple(Claim(**one) for one in row["claims"])
+    return Assistance(row["arm"], row["critic"], claims, row["readable"], row.get("said", ""))
 
 
 def _row(one: Outcome) -> dict[str, Any]:
     return {**asdict(one.trial), **asdict(one.review)}
 
 
+def _trial(row: dict[str, Any]) -> Trial:
+    return Trial(row["rater"], row["item"], row["arm"], row["place"])
+
+
 def _outcome(row: dict[str, Any], cases: Sequence[Case], shown: dict[Arm, list[Assistance]]) -> Outcome:
-    trial = Trial(row["rater"], row["item"], row["arm"], row["place"])
+    trial = _trial(row)
     alone, marks = ([Mark(**mark) for mark in row[name]] for name in ("alone", "marks"))
     case, help_ = cases[trial.item], shown[trial.arm][trial.item]
     said = Review(alone, marks, row["followed"], row["effort"])

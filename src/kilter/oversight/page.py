@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kilter.files import write_atomically
+from kilter.oversight.account import EFFORT, account_of, notices
 from kilter.oversight.assistance import Arm
 from kilter.oversight.conduct import Conducted
 from kilter.oversight.results import Results
@@ -59,6 +60,8 @@ def write_page(done: Conducted, results: Results) -> Written:
         "study": done.study.name,
         "raters": done.study.raters.kind,
         "trials": len(done.outcomes),
+        "planned": done.planned,
+        "unread": len(done.unread),
         "power": done.power,
         **results.as_dict(),
         "skill_maps": {arm: [one.as_dict() for one in cells] for arm, cells in maps.items()},
@@ -74,7 +77,8 @@ def render(done: Conducted, results: Results, maps: Mapping[Arm, Sequence[Cell]]
     study, who = done.study, WHO[done.study.raters.kind]
     return set_page(
         Path(__file__).parent / "study.html", f"Help: {study.name}",
-        study=study, who=who, planned=len(done.outcomes), power=done.power, cases=done.cases, critic=results.critic,
+        study=study, who=who, power=done.power, cases=done.cases, critic=results.critic,
+        notices=notices(done), account=account_of(done), effort=EFFORT[study.raters.kind],
         opening=opening(results, who), headlines=headlines(results), arms=results.arms,
         names=ARM_NAMES, texts=ARM_TEXTS, kinds=by_kind(results, "by_type"), severities=by_kind(results, "by_severity"),
         skills=SKILLS, trusts=TRUSTS, maps={arm: _table(cells) for arm, cells in maps.items()},
@@ -135,7 +139,7 @@ def _maps(done: Conducted) -> dict[Arm, list[Cell]]:
     if not isinstance(raters, SimulatedRatersSettings):
         return {}
     arms: tuple[Arm, ...] = ("critiques", "misleading")
-    return {arm: skill_map(done.cases, done.shown[arm], raters.work, done.study.seed)
+    return {arm: skill_map(done.cases, done.shown[arm], raters.work, done.study.seed, done.study.cases.view)
             for arm in arms if arm in done.shown}  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark, compare
 from kilter.oversight.plan import Trial
 from kilter.oversight.recording import QUESTION, Shown, item_of
+from kilter.oversight.sight import View
 from kilter.oversight.simulated_rater import Review
 from kilter.oversight.study import Study
 from kilter.record import Judgment, NewArtifact, Record
@@ -31,11 +32,13 @@ sometimes with what a critic says of it. Critics may be right or wrong: check ea
 def task_of_study(
     cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], *, name: str, title: str, raters: int,
     items_per_rater: int | None = None, guidelines: str = GUIDELINES, recorded: Shown | None = None,
+    view: View = "expert",
 ) -> tuple[Task, list[TaskItem]]:  # fmt: skip
     """The task of an experiment on help, and its items in the order of the cases.
 
     Args:
         cases: what is judged; raters see task and source as the prompt, and the response.
+        view: what raters see of the source; what is cut from it is nowhere in the items.
         shown: what each arm shows with each case, as `help_by_arm` makes it; its order is the order of the arms.
         raters: judges per item.
         items_per_rater: most items of one rater; None: no limit.
@@ -61,7 +64,7 @@ def task_of_study(
     helped = [arm for arm in shown if arm != NO_HELP]
     items = [
         replace(
-            item_of(case), stratum=case.testbed,
+            item_of(case, view), stratum=case.testbed,
             help={arm: _help(shown[arm][number], recorded.claims[arm][number] if recorded else None) for arm in helped},
         )
         for number, case in enumerate(cases)
@@ -142,6 +145,7 @@ def ask_people(
     task, items = task_of_study(
         cases, shown, name=study.name, title=f"What is wrong? ({study.name})",
         raters=judges_per_case(study, len(cases)), items_per_rater=study.items_per_rater, recorded=recorded,
+        view=study.cases.view,
     )  # fmt: skip
     desk.add_task(task, study.seed)
     desk.add_items(task, items)
@@ -162,7 +166,7 @@ def judges_per_case(study: Study, cases: int) -> int:
 
 def said_by_people(record: Record, study: Study, cases: Sequence[Case]) -> list[Outcome]:
     """The trials of a study that people finished so far; raises `DataError` where there is none."""
-    by_artifact = cases_by_artifact(record, cases, [item_of(case) for case in cases])
+    by_artifact = cases_by_artifact(record, cases, [item_of(case, study.cases.view) for case in cases])
     outcomes = outcomes_of(Desk(record).trials(study.name), by_artifact)
     if not outcomes:
         raise DataError(

@@ -10,7 +10,9 @@ from kilter.feedback.tasks import TaskItem
 from kilter.oversight.assistance import Arm, Assistance
 from kilter.oversight.experiment import Outcome
 from kilter.oversight.findings import Mark
-from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record
+from kilter.oversight.plan import Trial
+from kilter.oversight.sight import View, seen_source
+from kilter.record import Exposure, Judgment, NewArtifact, Principal, Record, sha256
 from kilter.stats import Estimate
 from kilter.testbeds import Case
 
@@ -25,15 +27,17 @@ class Shown:
     claims: Mapping[Arm, tuple[tuple[str, ...], ...]]
 
 
-def item_of(case: Case) -> TaskItem:
-    """A case as a rater sees it: the task and its source, and the response."""
-    asked = f"{case.task}\n\n{case.source}"
+def item_of(case: Case, view: View = "expert") -> TaskItem:
+    """A case as a rater sees it: the task and what the view shows of its source, and the response."""
+    asked = f"{case.task}\n\n{seen_source(case, view)}"
     return TaskItem(({"role": "user", "content": asked},), (case.response,))
 
 
-def add_shown(record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]]) -> Shown:
+def add_shown(
+    record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequence[Assistance]], view: View = "expert"
+) -> Shown:
     """Put the responses and all claims on the record; equal ones are one artifact."""
-    items = [item_of(case) for case in cases]
+    items = [item_of(case, view) for case in cases]
     responses = record.add_artifacts(
         NewArtifact(one.kind, one.body(), producer=f"testbed/{case.testbed}")
         for one, case in zip(items, cases, strict=True)
@@ -56,16 +60,17 @@ def add_shown(record: Record, cases: Sequence[Case], shown: Mapping[Arm, Sequenc
 
 
 def add_outcomes(
-    record: Record, outcomes: Sequence[Outcome], shown: Shown, judge: str, principal: Principal, seed: int
+    record: Record, outcomes: Sequence[Outcome], shown: Shown, judge: str, principal: Principal, run: str
 ) -> list[str]:
     """Two judgments of each trial, the second in place of the first, and an exposure per claim; the second ones' ids.
 
-    The same outcomes again change nothing. `judge` gets the rater's number.
+    The same outcomes of the same run again change nothing; those of another run are judgments of their own, or the
+    exposures of two studies would hang on one. `judge` gets the rater's number.
     """
-    before = [_judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed) for one in outcomes]
+    before = [_judgment(one, shown, f"{judge}-{one.trial.rater}", principal, run) for one in outcomes]
     first = record.add_judgments(before)
     after = [
-        _judgment(one, shown, f"{judge}-{one.trial.rater}", principal, seed, supersedes)
+        _judgment(one, shown, f"{judge}-{one.trial.rater}", principal, run, supersedes)
         for one, supersedes in zip(outcomes, first, strict=True)
     ]
     second = record.add_judgments(after)
@@ -78,13 +83,18 @@ def add_outcomes(
 
 
 def _judgment(
-    one: Outcome, shown: Shown, judge: str, principal: Principal, seed: int, supersedes: str | None = None
+    one: Outcome, shown: Shown, judge: str, principal: Principal, run: str, supersedes: str | None = None
 ) -> Judgment:
     marks = one.review.alone if supersedes is None else one.review.marks
     return Judgment(
         shown.responses[one.trial.item], QUESTION, judge, principal, len(marks), spans=[_span(mark) for mark in marks],
-        seed=seed, supersedes=supersedes,
+        seed=seed_of(run, one.trial), supersedes=supersedes,
     )  # fmt: skip
+
+
+def seed_of(run: str, trial: Trial) -> int:
+    """The seed that a judgment is kept under: 52 bits, which are exact in JSON everywhere, of the run and the trial."""
+    return int(sha256(f"{run}/{trial.rater}/{trial.item}".encode())[:13], 16)
 
 
 def _span(mark: Mark) -> dict[str, Any]:

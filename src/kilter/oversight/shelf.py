@@ -23,7 +23,7 @@ class Shelved:
         name: of its folder.
         study: its settings; None where they cannot be read.
         done: trials in its folder; those of people are on the record instead.
-        planned: trials that there will be.
+        planned: trials that there will be; 0 where its file of cases was not read yet.
         reported: whether its report was written.
     """
 
@@ -56,7 +56,7 @@ def _shelved(folder: Path) -> Shelved:
         study = study_in(folder)
     except KilterError:
         return Shelved(folder.name, None, 0, 0, reported)
-    cases = _lines(folder / CASES) or study.cases.n
+    cases = _lines(folder / CASES) or study.cases.n or 0
     planned = study.raters.count * (study.items_per_rater or cases)
     return Shelved(folder.name, study, _lines(folder / TRIALS), planned, reported)
 

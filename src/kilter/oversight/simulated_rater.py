@@ -14,6 +14,7 @@ from pydantic import Field
 
 from kilter.oversight.assistance import Assistance, Claim
 from kilter.oversight.findings import Mark
+from kilter.oversight.sight import View, unchecked_units
 from kilter.settings import Settings
 from kilter.testbeds import Case
 
@@ -40,7 +41,7 @@ class Review:
         alone: marks before any help was shown.
         marks: after it, or after the second look without help.
         followed: for each claim shown whether the rater went along; None where it was neither followed nor checked.
-        effort: units' worth of looking.
+        effort: units' worth of looking; of models the answers that were asked for, of people seconds.
     """
 
     alone: list[Mark] = field(default_factory=list)
@@ -49,9 +50,15 @@ class Review:
     effort: float = 0.0
 
 
-def review(settings: RaterSettings, case: Case, help_: Assistance, rng: random.Random, tired: float = 0.0) -> Review:
-    """Let a rater judge a case; `tired` goes from 0 to 1 over a session."""
-    looking = _Looking(settings, case, rng, 1 - settings.fatigue * tired)
+def review(
+    settings: RaterSettings, case: Case, help_: Assistance, rng: random.Random, tired: float = 0.0,
+    view: View = "expert",
+) -> Review:  # fmt: skip
+    """Let a rater judge a case; `tired` goes from 0 to 1 over a session.
+
+    Of units that `view` is not enough to check, a rater sees no flaw; it may only guess, and so may it about claims.
+    """
+    looking = _Looking(settings, case, rng, 1 - settings.fatigue * tired, view)
     order = list(range(len(case.units)))
     rng.shuffle(order)
     first = round(settings.first_look * len(order))
@@ -77,19 +84,23 @@ def review(settings: RaterSettings, case: Case, help_: Assistance, rng: random.R
 class _Looking:
     """One rater over one case; `marks` by unit."""
 
-    def __init__(self, settings: RaterSettings, case: Case, rng: random.Random, alertness: float) -> None:
+    def __init__(
+        self, settings: RaterSettings, case: Case, rng: random.Random, alertness: float, view: View
+    ) -> None:  # fmt: skip
         self._settings, self._case, self._rng = settings, case, rng
-        self._sees = _chances(settings, case, alertness)
+        self._flawed = _chances(settings, case, alertness)
+        self._unchecked = unchecked_units(case, view)
         self.marks: dict[int, Mark] = {}
 
     def look(self, unit: int) -> None:
         """Look at a unit without help."""
-        for flaw, chance in self._sees.get(unit, ()):
+        is_checked = unit not in self._unchecked
+        for flaw, chance in self._flawed.get(unit, ()) if is_checked else ():
             if self._rng.random() < chance:
                 one = self._case.flaws[flaw]
                 self.marks[unit] = Mark(one.start, one.end, one.type, self._confidence(high=True))
                 return
-        if unit not in self._sees and self._rng.random() < self._settings.imagines:
+        if not (is_checked and unit in self._flawed) and self._rng.random() < self._settings.imagines:
             self.marks[unit] = Mark(*self._case.units[unit], None, self._confidence(high=False))
 
     def weigh(self, claim: Claim, left: float) -> tuple[bool | None, float]:
@@ -102,7 +113,8 @@ class _Looking:
         if left < self._settings.check_cost:
             return None, 0.0
         right = claim.verdict == ("wrong" if self._is_flawed(claim) else "fine")
-        if (self._rng.random() < self._settings.check_right) == right:
+        chance = self._settings.check_right if self._can_check(claim) else 0.5
+        if (self._rng.random() < chance) == right:
             self._take(claim)
             return True, self._settings.check_cost
         return False, self._settings.check_cost
@@ -116,7 +128,10 @@ class _Looking:
             self.marks[units[0]] = Mark(claim.start, claim.end, claim.type, self._confidence(high=True))
 
     def _is_flawed(self, claim: Claim) -> bool:
-        return any(unit in self._sees for unit in self._touched(claim.start, claim.end))
+        return any(unit in self._flawed for unit in self._touched(claim.start, claim.end))
+
+    def _can_check(self, claim: Claim) -> bool:
+        return self._unchecked.isdisjoint(self._touched(claim.start, claim.end))
 
     def _touched(self, start: int, end: int) -> list[int]:
         return [number for number, unit in enumerate(self._case.units) if unit[0] < end and start < unit[1]]

@@ -9,6 +9,7 @@ from typing import Any
 from kilter.oversight.assistance import NOTHING, Arm, Assistance
 from kilter.oversight.experiment import Outcome, simulate
 from kilter.oversight.plan import latin_square
+from kilter.oversight.sight import View
 from kilter.oversight.simulated_rater import RaterSettings
 from kilter.stats import Estimate, paired_difference
 from kilter.testbeds import Case
@@ -37,7 +38,9 @@ class Cell:
         return {"skill": self.skill, "trust": self.trust, "gain": self.gain.as_dict()}
 
 
-def skill_map(cases: Sequence[Case], help_: Sequence[Assistance], work: RaterSettings, seed: int = 0) -> list[Cell]:
+def skill_map(
+    cases: Sequence[Case], help_: Sequence[Assistance], work: RaterSettings, seed: int = 0, view: View = "expert"
+) -> list[Cell]:
     """Every skill with every trust; everything else as in `work`.
 
     F1 counts a flaw that was missed and a right passage that was marked alike, so that help which only makes raters
@@ -49,7 +52,7 @@ def skill_map(cases: Sequence[Case], help_: Sequence[Assistance], work: RaterSet
     for skill in SKILLS:
         for trust in TRUSTS:
             pool = [work.model_copy(update={"sees": skill, "sees_type": {}, "trust": trust})] * (2 * RATERS)
-            outcomes = simulate(cases, shown, trials, pool, seed)
+            outcomes = simulate(cases, shown, trials, pool, seed, view)
             without, with_help = (_by_case(outcomes, arm, len(cases)) for arm in ("none", "critiques"))
             cells.append(Cell(skill, trust, paired_difference(without, with_help, seed=seed)))
     return cells

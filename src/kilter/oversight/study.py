@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,23 +12,51 @@ from pydantic import Field, model_validator
 from kilter.errors import DataError, SettingsError
 from kilter.oversight.assistance import Arm
 from kilter.oversight.plan import Trial, latin_square
+from kilter.oversight.sight import View, require_view
 from kilter.oversight.simulated_rater import RaterSettings
-from kilter.settings import Settings, build, parse_yaml
+from kilter.settings import Settings, build, nearest, parse_yaml
 from kilter.stats import Design, power
 from kilter.testbeds import Case, generate, read_cases
+
+
+def is_address(model: str) -> bool:
+    """Whether a model is named by the address of its server."""
+    return "://" in model
+
+
+OF_A_TESTBED = ("testbed", "seed", "split", "difficulty", "flawed", "words")
+"""Settings that say how cases are generated, and mean nothing beside a file of them."""
 
 
 class CasesSettings(Settings):
     """What is judged."""
 
     testbed: str = Field("stories", description="Name of the testbed; 'kilter testbed' lists them.")
-    n: int = Field(60, ge=1, description="How many cases.")
+    n: int | None = Field(60, ge=1, description="How many cases; of a file its first ones, or all if not set.")
     seed: int = Field(0, description="Which cases.")
     split: Literal["train", "test"] = Field("test", description="They share no structure and no wording.")
     difficulty: float = Field(0.5, ge=0, le=1, description="From 0, easy, to 1.")
     flawed: float = Field(0.8, ge=0, le=1, description="Share of the cases that have flaws.")
     words: int | None = Field(None, description="Length of a story; by the difficulty if not set.")
     file: str | None = Field(None, description="JSONL of 'kilter testbed generate' in place of a testbed.")
+    view: View = Field("expert", description="Of the source raters see all, or as 'judge' what is not cut from it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_of_a_file(cls, given: Any) -> Any:
+        return {"n": None, **given} if isinstance(given, dict) and given.get("file") is not None else given
+
+    @model_validator(mode="after")
+    def _a_file_or_a_testbed(self) -> Self:
+        if self.file is None and self.n is None:
+            raise ValueError("n is needed: a testbed has as many cases as are asked for")
+        idle = [name for name in OF_A_TESTBED if name in self.model_fields_set]
+        if self.file is not None and idle:
+            raise ValueError(
+                f"{' and '.join(idle)} would have no effect, because the cases are those of the file; leave "
+                f"{'it' if len(idle) == 1 else 'them'} or the file out"
+            )
+        return self
 
 
 class ProgramCriticSettings(Settings):
@@ -39,13 +67,41 @@ class ProgramCriticSettings(Settings):
     invents: float = Field(0.5, ge=0, description="Right passages per case that it calls wrong, on average.")
 
 
-class ModelCriticSettings(Settings):
-    """A prompted model."""
+class PromptedSettings(Settings):
+    """A chat model that is asked."""
 
-    kind: Literal["model"] = "model"
     model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
     name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
+    key: str | None = Field(None, description="Environment variable that holds the server's key.")
     max_tokens: int = Field(400, ge=1, description="Longest answer.")
+
+    @model_validator(mode="after")
+    def _key_for_an_address(self) -> Self:
+        if self.key is not None and not is_address(self.model):
+            raise ValueError("key has no effect unless model is the address of a server")
+        return self
+
+
+class ModelCriticSettings(PromptedSettings):
+    """A prompted model, asked once or several times."""
+
+    kind: Literal["model"] = "model"
+    temperature: float = Field(0.0, ge=0, description="Of its sampling.")
+    samples: int = Field(1, ge=1, le=100, description="Critiques of each case; the surest is shown (best of n).")
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="Show, instead of the surest critique, what at least this share of them names."
+    )
+    looks_over: int = Field(
+        0, ge=0, le=2, description="It drops those of its claims that it then finds false; 2: and looks over that look."
+    )
+
+    @model_validator(mode="after")
+    def _several_critiques(self) -> Self:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError("several samples of temperature 0 are one critique; set a temperature, such as 0.7")
+        if self.samples == 1 and self.threshold is not None:
+            raise ValueError("threshold has no effect on one critique; set samples to how many are to agree")
+        return self
 
 
 class TrainedCriticSettings(Settings):
@@ -78,14 +134,11 @@ class SimulatedRatersSettings(Settings):
     spread: float = Field(0.5, ge=0, description="Raters differ: standard deviation of the log odds to see and trust.")
 
 
-class ModelRatersSettings(Settings):
+class ModelRatersSettings(PromptedSettings):
     """A prompted model as the rater; several raters are several seeds of it."""
 
     kind: Literal["model"] = "model"
-    count: int = Field(4, ge=1, description="How many raters.")
-    model: str = Field(description="A model's name or folder, or the address of an OpenAI-compatible server.")
-    name: str | None = Field(None, description="The server's name for it; the first that it lists if not set.")
-    max_tokens: int = Field(400, ge=1, description="Longest answer.")
+    count: int = Field(5, ge=1, description="How many raters.")
     temperature: float = Field(0.7, ge=0, description="Of its sampling; at 0 all raters would be one.")
 
 
@@ -113,6 +166,11 @@ class ExpectedSettings(Settings):
     item_spread: float = Field(0.3, gt=0, description="Between items, standard deviation of the log rate.")
 
 
+def shows_critic(arms: Sequence[Arm]) -> bool:
+    """Whether an arm shows what the critic says, of this case or of another."""
+    return not {"critiques", "placebo"}.isdisjoint(arms)
+
+
 class Study(Settings):
     """Cases, arms of help, a critic, and who judges."""
 
@@ -135,6 +193,14 @@ class Study(Settings):
             raise ValueError("there is no arm with assistance: add 'critiques', for example, to arms")
         if len(set(self.arms)) < len(self.arms):
             raise ValueError("an arm is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _a_critic_that_is_shown(self) -> Self:
+        if "critic" in self.model_fields_set and not shows_critic(self.arms):
+            raise ValueError(
+                "no arm shows what the critic says: add 'critiques' or 'placebo' to arms, or leave critic out"
+            )
         return self
 
 
@@ -160,15 +226,36 @@ def cases_of(settings: CasesSettings) -> list[Case]:
     """The cases.
 
     Raises:
-        SettingsError: there is no such testbed.
+        SettingsError: there is no such testbed, or the judge's view is asked for where there is none.
         DataError: the file cannot be read.
     """
     if settings.file is not None:
-        return read_cases(Path(settings.file))[: settings.n]
-    return generate(
-        settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
-        flawed=settings.flawed, words=settings.words,
-    )  # fmt: skip
+        cases = read_cases(Path(settings.file))[: settings.n]
+    else:
+        assert settings.n is not None  # as the settings check
+        cases = generate(
+            settings.testbed, settings.n, settings.seed, settings.split, difficulty=settings.difficulty,
+            flawed=settings.flawed, words=settings.words,
+        )  # fmt: skip
+    require_view(cases, settings.view)
+    return cases
+
+
+def flaw_types(cases: Sequence[Case]) -> list[str]:
+    """The kinds of flaw that occur, sorted."""
+    return sorted({flaw.type for case in cases for flaw in case.flaws})
+
+
+def require_types(study: Study, cases: Sequence[Case]) -> None:
+    """Raises `SettingsError` where raters are to see a type of flaw that no case has."""
+    if not isinstance(study.raters, SimulatedRatersSettings):
+        return
+    known = flaw_types(cases)
+    for name in study.raters.work.sees_type:
+        if name not in known:
+            raise SettingsError(
+                f"raters.work.sees_type sets '{name}', but no flaw of the cases is of that type: {nearest(name, known)}"
+            )
 
 
 def plan_of(study: Study, cases: int) -> list[Trial]:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kilter.feedback.tasks import TIE
+from kilter.feedback.tasks import BOTH_BAD, TIE
 from kilter.stats import Ratings, krippendorff_alpha
 
+LEVEL = (TIE, BOTH_BAD)
+"""Values of a comparison in which neither is the better one."""
 LEAST_SHARED = 20
 """Comparisons that two raters must have judged before their agreement may end a wait: a few that agree prove little,
 and resampling a few gives an interval that is too narrow."""
@@ -51,9 +53,9 @@ class Verdict:
 
 
 def order_of(value: Any) -> tuple[tuple[int, int, int | None], ...]:
-    """The order in a judgment's value: of two the better one's number or "tie", of more a ranking, ties nested."""
+    """The order in a judgment's value: of two the better one's number or of `LEVEL`, of more a ranking, ties nested."""
     if not isinstance(value, list | tuple):
-        return ((0, 1, None if value == TIE else value),)
+        return ((0, 1, None if value in LEVEL else value),)
     groups = [group if isinstance(group, list | tuple) else [group] for group in value]
     place = {number: rank for rank, group in enumerate(groups) for number in group}
     numbers = sorted(place)

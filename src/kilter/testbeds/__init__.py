@@ -7,6 +7,6 @@ and easy questions. Nothing here imports a model or a trainer.
 from __future__ import annotations
 
 from kilter.testbeds.case import Case, Flaw
-from kilter.testbeds.catalog import TESTBEDS, as_jsonl, generate, read_cases
+from kilter.testbeds.catalog import LOADERS, TESTBEDS, as_jsonl, generate, load, read_cases
 
-__all__ = ["TESTBEDS", "Case", "Flaw", "as_jsonl", "generate", "read_cases"]
+__all__ = ["LOADERS", "TESTBEDS", "Case", "Flaw", "as_jsonl", "generate", "load", "read_cases"]

@@ -1,4 +1,4 @@
-"""The testbeds by name, and cases of them: generated, or read back from a file."""
+"""The testbeds by name, and cases of them: generated, made of real data, or read back from a file."""
 
 from __future__ import annotations
 
@@ -31,6 +31,49 @@ TESTBEDS = {
     "reasoning": Testbed("kilter.testbeds.reasoning", "Problems solved in steps, some of which go wrong."),
     "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
 }
+
+
+@dataclass(frozen=True)
+class Loader:
+    """The function that makes cases of real data in a published layout, and which of `load`'s settings it takes."""
+
+    module: str
+    function: str
+    help: str
+    settings: tuple[str, ...] = ()
+
+
+_TAMPERED = ("seed", "flawed", "difficulty", "limit")
+LOADERS = {
+    "humaneval": Loader("kilter.testbeds.code", "load_humaneval", "HumanEval's problems, tampered with.", _TAMPERED),
+    "mbpp": Loader("kilter.testbeds.code", "load_mbpp", "MBPP's problems, tampered with.", _TAMPERED),
+    "bugs": Loader("kilter.testbeds.code", "load_bugs", "Bugs that somebody has collected.", ("limit",)),
+    "faithfulness": Loader(
+        "kilter.testbeds.stories", "load_faithfulness", "Summaries with the passages that workers marked, as of XSum.",
+        ("documents", "agreed"),
+    ),
+    "prm800k": Loader("kilter.testbeds.reasoning", "load_prm800k", "Solutions with PRM800K's step labels.", ("split",)),
+    "gsm8k": Loader("kilter.testbeds.reasoning", "load_gsm8k", "GSM8K's correct solutions.", ("split",)),
+}  # fmt: skip
+
+
+def load(kind: str, path: Path, **settings: Any) -> list[Case]:
+    """Cases of real data of a `kind` of `LOADERS`; what the settings mean is told by the loader, None is its default.
+
+    Raises:
+        SettingsError: there is no such kind, or it has no such setting.
+        DataError: the file cannot be read, with its line.
+        SandboxError: the data hold programs, and code of others cannot be run safely here.
+    """
+    if kind not in LOADERS:
+        raise SettingsError(f"There is no loader for '{kind}': {nearest(kind, LOADERS)}")
+    loader = LOADERS[kind]
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given:
+        if name not in loader.settings:
+            raise SettingsError(f"'{name}' is not a setting of '{kind}'; leave it out.")
+    function: Callable[..., list[Case]] = getattr(importlib.import_module(loader.module), loader.function)
+    return function(path, **given)
 
 
 def generate(

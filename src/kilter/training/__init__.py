@@ -26,6 +26,7 @@ from kilter.training.reward import RewardSettings, pair_margins, reward_scores, 
 from kilter.training.rewards import RewardFunction, Weighted
 from kilter.training.settings import LoraSettings
 from kilter.training.sft import SFTSettings, mean_loss, train_sft
+from kilter.training.step_cases import case_prompt, step_labels
 from kilter.training.uncertainty import preference_uncertainty
 
 __all__ = [
@@ -51,11 +52,13 @@ __all__ = [
     "SFTSettings",
     "SteppedItem",
     "Weighted",
+    "case_prompt",
     "make_models",
     "mean_loss",
     "pair_margins",
     "preference_uncertainty",
     "reward_scores",
+    "step_labels",
     "stepped",
     "train_best_of_n",
     "train_dpo",

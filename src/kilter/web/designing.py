@@ -88,7 +88,7 @@ def designed(site: Site, person: str, fields: Mapping[str, str], arms: Sequence[
     problems = problems if study is None else unplannable(study) | _taken(site, study)
     if study is None or problems:
         return _wrong(problems)
-    cases = study.cases.model_copy(update={"n": min(study.cases.n, SAMPLE)})
+    cases = study.cases.model_copy(update={"n": min(_count(study), SAMPLE)})
     known = site.figures.look(
         ("design cases", person), cases.model_dump_json(), lambda: _sample(study), "design", patience=PATIENCE
     )
@@ -133,7 +133,7 @@ def read_form(fields: Mapping[str, str], arms: Sequence[str]) -> tuple[Study | N
 
 def unplannable(study: Study) -> dict[str, str]:
     """Why the cases cannot be dealt to the raters, by the setting to change."""
-    words, arms, cases, count = _words()["problems"], len(study.arms), study.cases.n, study.raters.count
+    words, arms, cases, count = _words()["problems"], len(study.arms), _count(study), study.raters.count
     each = study.items_per_rater or cases
     found = {}
     if each > cases:
@@ -155,17 +155,24 @@ def _taken(site: Site, study: Study) -> dict[str, str]:
 
 
 def _sample(study: Study) -> Sample:
-    cases = cases_of(study.cases.model_copy(update={"n": min(study.cases.n, SAMPLE)}))
+    cases = cases_of(study.cases.model_copy(update={"n": min(_count(study), SAMPLE)}))
     flaws = flaws_per_case(cases) if any(one.flaws for one in cases) else 0.0
     return Sample(flaws, words_per_case(cases))
 
 
 def _chance(study: Study, flaws: float) -> Chance:
-    power = chance_with(study, flaws, plan_of(study, study.cases.n))
+    cases = _count(study)
+    power = chance_with(study, flaws, plan_of(study, cases))
     if power >= study.expected.power:
         return Chance(power, None)
-    most = min(LIMITS["raters.count"][1], MOST_TRIALS // (study.items_per_rater or study.cases.n))
-    return Chance(power, raters_enough(study, flaws, study.cases.n, int(most)))
+    most = min(LIMITS["raters.count"][1], MOST_TRIALS // (study.items_per_rater or cases))
+    return Chance(power, raters_enough(study, flaws, cases, int(most)))
+
+
+def _count(study: Study) -> int:
+    """How many cases it has."""
+    assert study.cases.n is not None  # the form has no file of cases, which alone needs no number
+    return study.cases.n
 
 
 def _wrong(problems: dict[str, str]) -> Designed:
@@ -174,7 +181,7 @@ def _wrong(problems: dict[str, str]) -> Designed:
 
 
 def _computing(study: Study) -> Designed:
-    figures = _figures(effort_of(study, 0), study, timed=False)
+    figures = _figures(effort_of(study, _count(study), 0), study, timed=False)
     return Designed(
         state="computing", said=_words()["said"]["computing"], figures=figures, name=study.name, file=as_file(study)
     )
@@ -187,11 +194,12 @@ def _told(study: Study, sample: Sample, chance: Chance) -> Designed:
     if is_small:
         more = words["more_cases"] if chance.enough is None else words["more_raters"].format(count=chance.enough)
         said.append(words["small"].format(asked=f"{100 * expected.power:g}", more=more))
-    if study.cases.n > SAMPLE:
-        said.append(words["sampled"].format(sample=SAMPLE, cases=f"{study.cases.n:,}"))
+    if _count(study) > SAMPLE:
+        said.append(words["sampled"].format(sample=SAMPLE, cases=f"{_count(study):,}"))
     return Designed(
         state="small" if is_small else "ready", said=" ".join(said), power=chance.power, enough=chance.enough,
-        figures=_figures(effort_of(study, sample.words), study, timed=True), name=study.name, file=as_file(study),
+        figures=_figures(effort_of(study, _count(study), sample.words), study, timed=True), name=study.name,
+        file=as_file(study),
     )  # fmt: skip
 
 

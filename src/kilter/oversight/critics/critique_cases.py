@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kilter.errors import DataError
-from kilter.oversight.assistance import Assistance, Claim
+from kilter.oversight.assistance import Assistance, Claim, CriticizeAll
 from kilter.testbeds import Case, Flaw
 
 MOST_DEPTH = 2
+FALSE_CLAIM = "false_claim"
 
 
 def critique_case(case: Case, help_: Assistance) -> Case:
@@ -35,7 +36,7 @@ def critique_case(case: Case, help_: Assistance) -> Case:
         units.append((start, start + len(line)))
         if not is_true(case, claim):
             note = f"This is a false claim: the passage is {'right' if claim.verdict == 'wrong' else 'wrong'}."
-            flaws.append(Flaw(start, start + len(line), "false_claim", "major", note))
+            flaws.append(Flaw(start, start + len(line), FALSE_CLAIM, "major", note))
         start += len(line) + 1
     text = "\n".join(lines)
     return Case(
@@ -63,11 +64,24 @@ def after_critique(help_: Assistance, second: Assistance) -> Assistance:
     return replace(help_, critic=f"{help_.critic}, checked by {second.critic}", claims=tuple(kept))
 
 
-def surest(help_: Sequence[Assistance]) -> Assistance:
-    """Best of n: of several critiques of one case the one whose claims are the surest in sum."""
-    if not help_:
-        raise DataError("There is no critique to choose from.")
-    return max(help_, key=lambda one: sum((claim.probability or 0.5) - 0.5 for claim in one.claims))
+def looked_over(
+    criticize_all: CriticizeAll, cases: Sequence[Case], made: Sequence[Assistance], times: int, seed: int = 0
+) -> list[Assistance]:
+    """Critiques after a critic of critiques has looked for false claims in them.
+
+    Args:
+        criticize_all: of critiques as cases; what it says that nobody can read takes no claim out.
+        made: a critique of each case.
+        times: 2 has what it says of the critiques looked over in the same way first.
+    """
+    spoken = [number for number, one in enumerate(made) if one.claims]
+    found = list(made)
+    if times and spoken:
+        critiques = [critique_case(cases[number], made[number]) for number in spoken]
+        said = looked_over(criticize_all, critiques, criticize_all(critiques, seed), times - 1, seed)
+        for number, second in zip(spoken, said, strict=True):
+            found[number] = after_critique(made[number], second)
+    return found
 
 
 def _line(claim: Claim) -> str:

@@ -9,17 +9,19 @@ What a critic cannot point at although the discriminator knows it is the gap tha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kilter.errors import DataError
-from kilter.models import Item, LanguageModel, score
+from kilter.models import Item, LanguageModel, load, score
 from kilter.oversight.critics.passage_critic import PassageCritic
 from kilter.oversight.critics.quality import Suspects, above, ranked_rightly
 from kilter.stats import Estimate, paired_difference, rate
 from kilter.testbeds import Case
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|$)", re.DOTALL)
+_LINE = re.compile(r"\S.*")
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,35 @@ def gdc_gap(lm: LanguageModel, cases: Sequence[Case], critic: Suspects | None = 
     if not pairs:
         raise DataError("The gap is measured on cases with a flawed and a correct response, and there are none.")
     critic = critic or PassageCritic(lm)
-    flawed, right = critic.probabilities(pairs), critic.probabilities([_corrected(case) for case in pairs])
+    chances = critic.probabilities(pairs)
+    flawed, right = _whole(critic, pairs, chances)
     generator = _generator(lm, pairs)
-    discriminator = [above(_any(bad), _any(good)) for bad, good in zip(flawed, right, strict=True)]
-    critiques = [ranked_rightly(case, chances) for case, chances in zip(pairs, flawed, strict=True)]
+    discriminator = [above(max(bad), max(good)) for bad, good in zip(flawed, right, strict=True)]
+    critiques = [ranked_rightly(case, each) for case, each in zip(pairs, chances, strict=True)]
     return GDC(
         rate(generator), rate(discriminator), rate(critiques), paired_difference(generator, discriminator),
         paired_difference(discriminator, critiques),
     )  # fmt: skip
+
+
+def gdc_by_model(
+    models: Sequence[str | Path], cases: Sequence[Case], critic: Callable[[LanguageModel], Suspects] = PassageCritic
+) -> dict[str, GDC]:
+    """The three figures of each model given, on the same cases; one model is in memory at a time.
+
+    Args:
+        models: names or folders, as `load` takes them.
+        critic: makes of a model what discriminates and criticizes.
+
+    Raises:
+        ModelError: there is no such model.
+        DataError: as `gdc_gap`.
+    """
+    found = {}
+    for name in models:
+        lm = load(name)
+        found[str(name)] = gdc_gap(lm, cases, critic(lm))
+    return found
 
 
 def _generator(lm: LanguageModel, pairs: Sequence[Case]) -> list[float]:
@@ -73,14 +96,34 @@ def _generator(lm: LanguageModel, pairs: Sequence[Case]) -> list[float]:
     return [above(right, flawed) for right, flawed in means]
 
 
-def _corrected(case: Case) -> Case:
-    """The case with its correct response, cut into sentences as its passages."""
-    return replace(case, response=case.correct, flaws=(), units=_units(case.correct))
+def _whole(
+    critic: Suspects, pairs: Sequence[Case], chances: Sequence[list[float]]
+) -> tuple[Sequence[list[float]], list[list[float]]]:
+    """P(wrong) of the passages of each flawed response and of each right one.
+
+    Both are cut by one rule: with more passages the worst of them is worse, so that a finer cut would look guilty.
+    """
+    rules = [_rule(case) for case in pairs]
+    flawed = [_cut(case.response, rule, case) for case, rule in zip(pairs, rules, strict=True)]
+    right = [_cut(case.correct, rule, case) for case, rule in zip(pairs, rules, strict=True)]
+    is_their_own = all(one.units == case.units for one, case in zip(flawed, pairs, strict=True))
+    return chances if is_their_own else critic.probabilities(flawed), critic.probabilities(right)
 
 
-def _units(text: str) -> tuple[tuple[int, int], ...]:
-    return tuple(one.span() for one in _SENTENCE.finditer(text))
+def _rule(case: Case) -> re.Pattern[str]:
+    """What passages are in this case: sentences, or lines as in code and in steps."""
+
+    def misfit(rule: re.Pattern[str]) -> tuple[bool, int]:
+        cut = _passages(case.response, rule)
+        return cut != case.units, abs(len(cut) - len(case.units))
+
+    return min(_SENTENCE, _LINE, key=misfit)
 
 
-def _any(chances: Sequence[float]) -> float:
-    return max(chances, default=0.0)
+def _cut(text: str, rule: re.Pattern[str], case: Case) -> Case:
+    """The case with this response, as if it were right, cut by the rule."""
+    return replace(case, response=text, correct=text, flaws=(), units=_passages(text, rule))
+
+
+def _passages(text: str, rule: re.Pattern[str]) -> tuple[tuple[int, int], ...]:
+    return tuple(one.span() for one in rule.finditer(text))

@@ -24,7 +24,8 @@ class CriticQuality:
     """Figures over the cases that have a flaw and a right passage beside it.
 
     Attributes:
-        named: share of cases in which the passage that the critic is surest of is a flawed one.
+        named: share of cases in which the passage that the critic is surest of is a flawed one; of several it is as
+            sure of, each counts its part.
         chance: what one passage at random gets on the same cases.
         gain: the difference, case by case.
         ranked: share of pairs of a flawed and a right passage of a case in which the flawed one is surer wrong;
@@ -43,14 +44,27 @@ def critic_quality(critic: Suspects, cases: Sequence[Case]) -> CriticQuality:
     Raises:
         DataError: no case has a flawed and a right passage.
     """
-    mixed = [case for case in cases if 0 < len(flawed_units(case)) < len(case.units)]
-    if not mixed:
+    mixed = [case for case in cases if is_mixed(case)]
+    return quality_of(mixed, critic.probabilities(mixed) if mixed else [])
+
+
+def quality_of(cases: Sequence[Case], chances: Sequence[Sequence[float]]) -> CriticQuality:
+    """The same from P(wrong) of each passage of cases that all have a flawed and a right one.
+
+    Raises:
+        DataError: there are no cases.
+    """
+    if not cases:
         raise DataError("A critic is measured on cases with a flawed and a right passage, and there are none.")
-    chances = critic.probabilities(mixed)
-    named = [float(_surest(each) in flawed_units(case)) for case, each in zip(mixed, chances, strict=True)]
-    random = [len(flawed_units(case)) / len(case.units) for case in mixed]
-    ranked = [ranked_rightly(case, each) for case, each in zip(mixed, chances, strict=True)]
+    named = [_surest_flawed(case, each) for case, each in zip(cases, chances, strict=True)]
+    random = [len(flawed_units(case)) / len(case.units) for case in cases]
+    ranked = [ranked_rightly(case, each) for case, each in zip(cases, chances, strict=True)]
     return CriticQuality(rate(named), rate(random), paired_difference(random, named), rate(ranked))
+
+
+def is_mixed(case: Case) -> bool:
+    """Whether the case has a flawed passage and a right one."""
+    return 0 < len(flawed_units(case)) < len(case.units)
 
 
 def flawed_units(case: Case) -> set[int]:
@@ -72,5 +86,7 @@ def above(one: float, other: float) -> float:
     return 0.5 if one == other else float(one > other)
 
 
-def _surest(chances: Sequence[float]) -> int:
-    return max(range(len(chances)), key=lambda unit: chances[unit])
+def _surest_flawed(case: Case, chances: Sequence[float]) -> float:
+    """Share of flawed passages among those that are surest wrong: one, as a rule."""
+    surest = [unit for unit, chance in enumerate(chances) if chance == max(chances)]
+    return len(flawed_units(case).intersection(surest)) / len(surest)

@@ -1,4 +1,4 @@
-"""Critics from cases with planted flaws, by supervised fine-tuning."""
+"""Critics from cases with planted flaws: by supervised fine-tuning, and those that write by reinforcement after it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 from kilter.errors import DataError
 from kilter.models import LanguageModel
+from kilter.oversight.critics.critique_rewards import GainReward, TruthReward
 from kilter.oversight.critics.passage_critic import PassageCritic, demonstrations
 from kilter.oversight.critics.surprise_critic import SurpriseCritic, fit_curve, readings, require_both
+from kilter.oversight.critics.written_critic import WrittenCritic, named_types, reference_critiques
 from kilter.testbeds import Case
+from kilter.training.grpo import GRPOSettings, train_grpo
 from kilter.training.loop import Progress, no_progress
 from kilter.training.sft import SFTSettings, train_sft
 
@@ -57,3 +60,40 @@ def train_passage_critic(
     learn, measure = (demonstrations(lm, some, notes=notes) for some in (cases, heldout))
     result = train_sft(lm, learn, settings, folder, heldout=measure, progress=progress)
     return PassageCritic(lm), result
+
+
+def train_written_critic(
+    lm: LanguageModel, cases: Sequence[Case], settings: SFTSettings, folder: Path, *, heldout: Sequence[Case] = (),
+    max_new_tokens: int = 200, progress: Progress = no_progress,
+) -> tuple[WrittenCritic, dict[str, Any]]:  # fmt: skip
+    """Learn to write the reference critiques of the cases. The critic lies in `folder/model`.
+
+    Returns:
+        The critic, and the metrics of `train_sft`.
+
+    Raises:
+        DataError: no case has a flaw.
+    """
+    types = named_types(cases)
+    learn, measure = (reference_critiques(lm, some, types) for some in (cases, heldout))
+    result = train_sft(lm, learn, settings, folder, heldout=measure, progress=progress)
+    return WrittenCritic(lm, types, max_new_tokens=max_new_tokens), result
+
+
+def reward_written_critic(
+    lm: LanguageModel, reward: TruthReward | GainReward, settings: GRPOSettings, folder: Path, *,
+    progress: Progress = no_progress,
+) -> tuple[WrittenCritic, dict[str, Any]]:  # fmt: skip
+    """Learn from what its own critiques of the reward's cases are worth. The critic lies in `folder/model`.
+
+    Args:
+        lm: as `train_written_critic` left it; a model that never wrote in this form earns nothing to learn from.
+
+    Returns:
+        The critic, and the metrics of `train_grpo`.
+
+    Raises:
+        TrainingStopped: see `train_grpo`; rewards that never differ are those of critiques that nobody can read.
+    """
+    result = train_grpo(lm, reward.prompts, reward, settings, folder, progress=progress)
+    return WrittenCritic(lm, reward.types, max_new_tokens=settings.max_new_tokens), result

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from kilter.errors import SettingsError
-from kilter.feedback.tasks import TIE, Overlap, Task, TaskItem
+from kilter.feedback.tasks import Overlap, Task, TaskItem
 from kilter.feedback.tasks.questions import ComparisonQuestion
 from kilter.feedback.work import Result
 from kilter.recipes import rows
@@ -22,7 +22,7 @@ from kilter.recipes.parts import fan_out
 from kilter.recipes.people import ask_people, guidelines, task_name
 from kilter.recipes.sampling import Sampling, read_samples, sample_part, sampling_parts
 from kilter.recipes.step import Context, Kind
-from kilter.recipes.verdicts import judges_of
+from kilter.recipes.verdicts import LEVEL, judges_of
 from kilter.record import NewArtifact
 from kilter.settings import Settings
 from kilter.training.seeds import derive_seed
@@ -113,7 +113,8 @@ def _item(line: Mapping[str, Any]) -> TaskItem:
 def _ask(settings: CheckStep, context: Context, asked: Sequence[Mapping[str, Any]]) -> list[Result]:
     task = Task(
         name=task_name(context), title="Which reply is better? (blind check)",
-        guidelines=settings.guidelines or guidelines("check"), questions=(ComparisonQuestion(name="better"),),
+        guidelines=settings.guidelines or guidelines("check"),
+        questions=(ComparisonQuestion(name="better", both_bad=True),),
         overlap=Overlap(judges=settings.raters_per_item),
     )  # fmt: skip
     return ask_people(context, task, [_item(line) for line in asked], "blind check by people")
@@ -122,7 +123,7 @@ def _ask(settings: CheckStep, context: Context, asked: Sequence[Mapping[str, Any
 def _said(one: Result, line: Mapping[str, Any]) -> dict[str, Any]:
     """Whether the one after won, and where it stood: 0 left, 1 right."""
     after = line["after_is"]
-    won = 0.5 if one.value == TIE else float(one.value == after)
+    won = 0.5 if one.value in LEVEL else float(one.value == after)
     side = (one.judgment.side_shown or [0, 1]).index(after)
     return {"judge": one.judge, "principal": one.judgment.principal, "won": won, "side": side, "judgment": one.id}
 

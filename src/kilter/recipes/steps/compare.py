@@ -165,7 +165,7 @@ def _ask_people(
     task = Task(
         name=task_name(context), title="Which reply is better?" if two else "Rank the replies",
         guidelines=settings.guidelines or guidelines("compare"),
-        questions=(ComparisonQuestion(name="better") if two else RankingQuestion(name="ranking"),),
+        questions=(ComparisonQuestion(name="better", both_bad=True) if two else RankingQuestion(name="ranking"),),
         overlap=Overlap(
             judges=settings.raters_per_item, sample=settings.overlap, sample_judges=max(3, settings.raters_per_item)
         ),
