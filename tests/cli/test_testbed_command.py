@@ -106,6 +106,26 @@ def test_collected_bugs_are_written_as_cases(tmp_path: Path) -> None:
     assert read_cases(out) == load_bugs(tmp_path / "bugs.jsonl", limit=1)
 
 
+def test_cases_that_length_gives_away_are_told_from_those_that_it_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fair, longer = tmp_path / "fair.jsonl", tmp_path / "longer.jsonl"
+    assert execute(["testbed", "generate", "facts", "--n", "60", "--flawed", "1", "--out", str(fair)]) == 0
+    rows = [json.loads(line) for line in fair.read_text(encoding="utf-8").splitlines()]
+    longer.write_text("\n".join(json.dumps({**row, "response": row["response"] + " So it is." * 20}) for row in rows))
+    capsys.readouterr()
+    assert execute(["testbed", "check", str(fair)]) == 0
+    assert "length alone" in capsys.readouterr().out
+    found = {}
+    for file in (fair, longer):
+        assert execute(["testbed", "check", str(file), "--held-out", str(file), "--json"]) == 0
+        found[file] = json.loads(capsys.readouterr().out)["length"]
+    assert found[fair]["low"] < 0.6
+    assert found[longer]["low"] > 0.9
+    assert execute(["testbed", "check", str(tmp_path / "none.jsonl")]) == 3
+    assert "There is no file" in capsys.readouterr().err
+
+
 def test_a_loader_says_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "cases.jsonl")]
     assert execute(["testbed", "load", "prm80k", "x.jsonl", *out]) == 2

@@ -20,7 +20,7 @@ def begin(runs: Path, name: str, trials: str = "", report: str | None = None) ->
 
 def test_each_study_with_what_was_done_of_it(tmp_path: Path) -> None:
     begin(tmp_path, "b-running", '{"a": 1}\n{"b": 2}\n{"cut o')
-    begin(tmp_path, "a-done", "{}\n" * 240, "<p>done</p>")
+    (begin(tmp_path, "a-done", "{}\n" * 237, "<p>done</p>") / "unread.jsonl").write_text("{}\n" * 3)
     (tmp_path / "a-recipe").mkdir()
     done, running = studies_in(tmp_path)
     assert (done.name, done.done, done.planned, done.reported) == ("a-done", 240, 240, True)

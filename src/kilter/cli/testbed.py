@@ -118,6 +118,26 @@ def load(
     _write(cases, out)
 
 
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Cases, as generate and load write them.")],
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Cases to test on; without them, five-fold cross-validation.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """See whether length or words alone tell flawed responses from correct ones: both should stay near 0.5."""
+    from kilter.testbeds.shortcuts import shortcuts
+
+    found = shortcuts(catalog.read_cases(file), None if held_out is None else catalog.read_cases(held_out))
+    if as_json:
+        typer.echo(json.dumps({name: one.as_dict() for name, one in found.items()}))
+        return
+    typer.echo("Right about which of two responses is flawed (chance is 0.5), with 95 % interval:")
+    for name, one in found.items():
+        typer.echo(f"{name:>8} alone  {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], {one.n} responses")
+
+
 def _write(cases: Sequence[Case], out: Path) -> None:
     from kilter.files import write_atomically
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilter.errors import KilterError
-from kilter.oversight.kept import CASES, STUDY, TRIALS, study_in
+from kilter.oversight.kept import CASES, STUDY, TRIALS, UNREAD, study_in
 from kilter.oversight.study import Study
 
 REPORT = "report.html"
@@ -22,7 +22,7 @@ class Shelved:
     Attributes:
         name: of its folder.
         study: its settings; None where they cannot be read.
-        done: trials in its folder; those of people are on the record instead.
+        done: trials in its folder, those whose answers nobody could read included; those of people are on the record.
         planned: trials that there will be; 0 where its file of cases was not read yet.
         reported: whether its report was written.
     """
@@ -58,7 +58,8 @@ def _shelved(folder: Path) -> Shelved:
         return Shelved(folder.name, None, 0, 0, reported)
     cases = _lines(folder / CASES) or study.cases.n or 0
     planned = study.raters.count * (study.items_per_rater or cases)
-    return Shelved(folder.name, study, _lines(folder / TRIALS), planned, reported)
+    done = _lines(folder / TRIALS) + _lines(folder / UNREAD)
+    return Shelved(folder.name, study, done, planned, reported)
 
 
 def _is_inside(file: Path, runs: Path) -> bool:

@@ -23,18 +23,18 @@ _LEAST = 20  # pairs below which the regressions have nothing to learn from
 def shortcuts(cases: Sequence[Case], held_out: Sequence[Case] | None = None, *, seed: int = 0) -> dict[str, Estimate]:
     """Accuracy of the "length" and the "words" baseline at telling flawed from correct responses.
 
-    Trained on `cases` and tested on `held_out`; without it, cross-validated in five folds. Only cases with flaws count:
-    each is a pair of its `response` and its `correct`, which stay in one fold. The intervals resample pairs.
+    Trained on `cases` and tested on `held_out`; without it, cross-validated in five folds. Only cases with flaws and a
+    correct response beside them count: each is a pair of the two, which stay in one fold. The intervals resample pairs.
 
     Raises `DataError` for fewer than 20 pairs.
     """
-    train = [case for case in cases if case.flaws]
-    test = None if held_out is None else [case for case in held_out if case.flaws]
+    train = [case for case in cases if case.flaws and case.correct]
+    test = None if held_out is None else [case for case in held_out if case.flaws and case.correct]
     for pairs in (train, *([] if test is None else [test])):
         if len(pairs) < _LEAST:
             raise DataError(
-                f"A check for shortcuts needs at least {_LEAST} cases with flaws, not {len(pairs)}; generate more, or "
-                "a larger share with flaws."
+                f"A check for shortcuts needs at least {_LEAST} cases that have flaws and a correct response to compare "
+                f"with, not {len(pairs)}; give more, or a larger share with flaws."
             )
     return {name: _accuracy(name, train, test, seed) for name in ("length", "words")}
 
