@@ -33,8 +33,8 @@ def shortcuts(cases: Sequence[Case], held_out: Sequence[Case] | None = None, *, 
     for pairs in (train, *([] if test is None else [test])):
         if len(pairs) < _LEAST:
             raise DataError(
-                f"A check for shortcuts needs at least {_LEAST} cases that have flaws and a correct response to compare "
-                f"with, not {len(pairs)}; give more, or a larger share with flaws."
+                f"A check for shortcuts needs at least {_LEAST} cases with flaws, not {len(pairs)}, each with "
+                "a correct response beside it; give more, or a larger share with flaws."
             )
     return {name: _accuracy(name, train, test, seed) for name in ("length", "words")}
 
