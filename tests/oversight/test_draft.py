@@ -22,6 +22,7 @@ def study(**values: object) -> Study:
     [
         {},
         {"critic": {"kind": "model", "model": "yes"}},
+        {"critic": {"kind": "model", "model": "a\x85b\u2028c\u2029d"}},
         {"critic": {"kind": "passages", "model": "a: b # c", "threshold": 0.3}},
         {"raters": {"kind": "people"}},
         {"raters": {"kind": "model", "model": "http://here:1/v1", "name": "1e3"}, "name": "on"},

@@ -39,7 +39,11 @@ def test_a_study_is_designed_and_its_file_taken_along(
     page = open_page("/studies", "researcher", accept_downloads=True)
     page.get_by_role("link", name="Design one").click()
     box(page, "Name", exact=True).fill("by-hand")
-    page.get_by_label("Testbed").select_option("reasoning")
+    page.get_by_label("Testbed").select_option("facts")
+    page.get_by_label("Raters see").select_option("judge")
+    expect(page.locator("#file")).to_contain_text("view: judge", timeout=SLOW)
+    page.get_by_label("Testbed").select_option("reasoning")  # which has no such view
+    expect(page.get_by_label("Raters see")).to_be_hidden()
     box(page, "How many").fill("8")
     state(page, "small")
     few = chance(page)

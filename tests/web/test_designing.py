@@ -118,6 +118,9 @@ def test_the_time_of_people_is_told_and_of_nobody_else(site: Site) -> None:
         ({"critic.kind": "model", "critic.model": "x", "critic.finds": "1"}, ALL, "critic.finds", "no setting of"),
         ({"critic.kind": "passages", "critic.model": "x", "critic.threshold": "-1"}, ALL, "critic.threshold", "0 or"),
         ({"critic.kind": "oracle"}, ALL, "critic.kind", "'program'"),
+        ({"critic.kind": "model", "critic.model": "x", "critic.key": "K"}, ALL, "critic.kind", "the address of a"),
+        ({"cases.view": "judge"}, ALL, "cases.testbed", "nothing says what a judge may see"),
+        ({"cases.testbed": "facts", "cases.view": "all"}, ALL, "cases.view", "'judge'"),
         ({"raters.count": "9"}, ALL, "raters.kind", "kind is needed"),
         ({"raters.kind": "people", "raters.count": "3"}, ALL, "raters.count", "5 raters or more"),
         ({"raters.kind": "people", "raters.count": "1001"}, ALL, "raters.count", "Between 1 and 1,000"),
@@ -226,3 +229,11 @@ def test_what_was_typed_is_what_is_set() -> None:
     }  # fmt: skip
     assert study.raters.kind == "simulated"
     assert study.raters.work.trust == 0.9
+    sandwich = {
+        "name": "two", "cases.testbed": "facts", "cases.view": "judge", "critic.kind": "model",
+        "critic.model": "http://here", "critic.key": "A_KEY",
+    }  # fmt: skip
+    study = study_of(sandwich, ["critiques"])
+    assert study.cases.view == "judge"
+    assert study.critic.kind == "model"
+    assert study.critic.key == "A_KEY"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,8 +42,10 @@ def as_file(study: Study) -> str:
         if part in tree:
             tree[part] = {"kind": kind, **tree[part]}  # a default of its own class, but it says which class
     nested = any(isinstance(one, dict | list) for one in tree.values())
+    # PyYAML writes these line breaks of Unicode into plain quotes and reads spaces there; escaped they stay themselves.
+    broken = any(mark in json.dumps(tree, ensure_ascii=False) for mark in "\x85\u2028\u2029")
     text = yaml.safe_dump(
-        tree, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None if nested else False
+        tree, sort_keys=False, allow_unicode=not broken, width=100, default_flow_style=None if nested else False
     )
     return f"# kilter oversee run {study.name}.yaml\n{text}"
 

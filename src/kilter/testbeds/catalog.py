@@ -17,17 +17,25 @@ from kilter.testbeds.case import Case, Flaw
 
 @dataclass(frozen=True)
 class Testbed:
-    """Where a testbed's `generate(n, seed, split, *, difficulty, flawed)` is, and whether it takes `words` too."""
+    """Where a testbed's `generate(n, seed, split, *, difficulty, flawed)` is.
+
+    Attributes:
+        words: whether it takes `words` too.
+        views: whether a judge may be shown less of the source than an expert.
+    """
 
     module: str
     help: str
     words: bool = False
+    views: bool = False
 
 
 # Adding a testbed is adding a line.
 TESTBEDS = {
     "code": Testbed("kilter.testbeds.code", "Python functions, their docstrings and hidden tests."),
-    "facts": Testbed("kilter.testbeds.facts", "A made-up world's encyclopedia and short answers about its articles."),
+    "facts": Testbed(
+        "kilter.testbeds.facts", "A made-up world's encyclopedia and short answers about its articles.", views=True
+    ),
     "reasoning": Testbed("kilter.testbeds.reasoning", "Problems solved in steps, some of which go wrong."),
     "stories": Testbed("kilter.testbeds.stories", "Stories of 200 to 20,000 words and summaries of them.", words=True),
 }

@@ -20,10 +20,10 @@ from kilter.web.site import Site
 from kilter.web.wording import texts
 
 FIELDS = (
-    "name", "cases.testbed", "cases.n", "cases.words", "cases.difficulty", "cases.flawed", "critic.kind",
-    "critic.finds", "critic.invents", "critic.model", "critic.name", "critic.threshold", "raters.kind", "raters.count",
-    "raters.work.sees", "raters.work.trust", "raters.model", "raters.name", "items_per_rater", "expected.ratio",
-    "expected.power", "seed",
+    "name", "cases.testbed", "cases.n", "cases.words", "cases.difficulty", "cases.flawed", "cases.view",
+    "critic.kind", "critic.finds", "critic.invents", "critic.model", "critic.name", "critic.key", "critic.threshold",
+    "raters.kind", "raters.count", "raters.work.sees", "raters.work.trust", "raters.model", "raters.name", "raters.key",
+    "items_per_rater", "expected.ratio", "expected.power", "seed",
 )  # fmt: skip
 """Settings of a study that the form has, by their paths; all others stay at their defaults."""
 LIMITS: dict[str, tuple[float, float]] = {
@@ -225,7 +225,7 @@ def _field(path: Sequence[int | str]) -> str:
     """The path of a setting as the form has it: without the kind that pydantic names, and a list as a whole."""
     parts = [part for part in path if isinstance(part, str)]
     if parts[:1] in (["critic"], ["raters"]):
-        parts = [parts[0], *parts[2:]] if len(parts) > 1 else [parts[0], "kind"]
+        parts = [parts[0], *(parts[2:] or ["kind"])]
     return ".".join(parts) or "arms"  # what no setting alone is to blame for, is said of the arms
 
 

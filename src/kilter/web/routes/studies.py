@@ -69,6 +69,7 @@ def design_page(request: Request, session: Researcher) -> Response:
         request, "design.html", session=session, arms=ARMS, start=Study(name="my-study"),
         testbeds=[(name, f"{name}: {one.help}") for name, one in TESTBEDS.items()],
         with_words=[name for name, one in TESTBEDS.items() if one.words],
+        with_views=[name for name, one in TESTBEDS.items() if one.views],
         counts={_default(one, "kind"): _default(one, "count") for one in RATERS},
         thresholds={_default(one, "kind"): _default(one, "threshold") for one in TRAINED},
     )  # fmt: skip
