@@ -32,8 +32,9 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    """The fenced blocks of one language; from fence to fence, or what stands between two blocks would be one."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    return [text for name, text in fenced if name == language]
 
 
 def script(name: str) -> ModuleType:
@@ -116,8 +117,8 @@ def commands() -> dict[tuple[str, ...], Any]:
 
 
 def shown_commands(page: Path) -> Iterator[list[str]]:
-    for block in blocks(page, ""):
-        for line in block.splitlines():
+    for block in (*blocks(page, ""), *blocks(page, "bash")):
+        for line in block.replace("\\\n", " ").splitlines():
             if match := re.match(r"(?:\.venv/bin/)?kilter (.+?)(?:\s{2,}.*)?$", line):
                 yield shlex.split(match[1])
 
