@@ -26,7 +26,7 @@ from kilter.stats import Estimate, Trials, mixed_poisson, permutation_tests, rat
 from kilter.testbeds import Case, generate
 
 RATERS, CASES, EXPERIMENTS = 20, 60, 1000
-LABELS = (160, 640)
+LABELS = (40, 160, 640)
 FINDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 INVENTS = (0.05, 0.2, 0.5)
 CRITIC = ProgramCritic(0.7, 0.05)
