@@ -37,7 +37,7 @@ from kilter.training.process_reward import ProcessRewardSettings
 
 MODEL, WORDS, DIFFICULTY = "smollm2-135m", 200, 0.0
 ARMS = ("none", "critiques", "placebo", "misleading")
-THRESHOLDS = (0.3, 0.5, 0.7)
+THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 
 
 def stories(n: int, split: str, flawed: float) -> list[Case]:
