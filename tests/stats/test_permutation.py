@@ -22,6 +22,21 @@ def test_p_is_uniform_where_there_is_no_effect() -> None:
     assert np.mean(found) == pytest.approx(0.5, abs=0.07)
 
 
+def test_p_is_true_of_a_plan_in_which_every_item_meets_every_arm() -> None:
+    """Two of four raters judge each item with help; deals that do not keep to that vary less around an item's mean."""
+    rng = np.random.default_rng(3)
+    turn = np.array([[(rater + item) % 2 for item in range(20)] for rater in range(4)])
+    shown = 0
+    for number in range(1000):
+        plan = turn[rng.permutation(4)][:, rng.permutation(20)]
+        rows = [
+            (rater, item, ("none", "help")[plan[rater, item]], float(rng.poisson(1.0)))
+            for rater in range(4) for item in range(20)
+        ]  # fmt: skip
+        shown += permutation_tests(Trials.from_rows(rows, "none"), seed=number, deals=199)["help"] <= 0.05
+    assert 30 <= shown <= 70  # 50 expected
+
+
 def test_a_planted_effect_is_found() -> None:
     rng = np.random.default_rng(2)
     found = [permutation_tests(experiment(rng, ratios=(1.0, 1.0, 1.6)), deals=999)["arm 2"] for _ in range(20)]
