@@ -4,7 +4,7 @@
 # make bench        training side by side with the peers, into bench/results/; BENCH="--data FILE" for other comparisons
 # make bench-people judging: 200 raters at once, and side by side with Potato in a browser (an hour and a half)
 # make bench-help   what help is worth to simulated raters, and whether the statistics hold
-# make docs         the reference, from the code
+# make docs         the reference from the code, and tables from what was measured
 
 PYTHON ?= python3
 WORKERS ?= 3
@@ -65,6 +65,7 @@ bench-help: $(INSTALLED_DEV)
 docs: $(INSTALLED_DEV)
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_scale.py
+	$(BIN)/python docs/make_oversight.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

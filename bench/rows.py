@@ -33,11 +33,14 @@ def describe_machine() -> str:
 
 
 def commit() -> str:
-    """The commit measured, marked when the tree differs from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """The commit measured, marked when the tree differs from it; the results, which a bench writes, do not count."""
+    named = _git("describe", "--always", "--abbrev=12")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/bench/results")
+    return f"{named}-dirty" if changed else named or "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def keep(file: Path, new: list[dict[str, Any]]) -> None:

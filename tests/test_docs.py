@@ -66,6 +66,14 @@ def test_the_tables_of_scale_are_up_to_date() -> None:
     assert text.count("| Llama 3.1 70B |") == 3
 
 
+def test_the_figures_of_oversight_are_those_that_were_measured() -> None:
+    module = script("make_oversight")
+    made = {module.PAGE: module.filled(module.PAGE.read_text(encoding="utf-8"))}
+    made |= {module.PAGE.parent / name: text for name, text in module.plots(module.measured()).items()}
+    stale = [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, f"out of date: {', '.join(stale)}; run `make docs`"
+
+
 def test_reference_holds_nothing_that_changes_from_run_to_run(reference: ModuleType) -> None:
     text = "".join(reference.pages().values())
     assert not re.findall(r"0x[0-9a-f]{6,}|<function|ForwardRef|PydanticUndefined", text)
