@@ -26,7 +26,7 @@ from kilter.stats import Estimate, Trials, mixed_poisson, permutation_tests, rat
 from kilter.testbeds import Case, generate
 
 RATERS, CASES, EXPERIMENTS = 20, 60, 1000
-LABELS = (40, 160, 640)
+LABELS, TRAININGS = (40, 160, 640), 3
 FINDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 INVENTS = (0.05, 0.2, 0.5)
 CRITIC = ProgramCritic(0.7, 0.05)
@@ -173,12 +173,18 @@ def rrm(*_: Any) -> list[Any]:
     from kilter.training.reward import RewardSettings
 
     hard, found = list(islice(pairs_of(1, "test", hard=True), 400)), []
-    for labels, depth in product(LABELS, (0, 1, 2)):
+
+    def once(labels: int, depth: int, seed: int) -> float:
         with TemporaryDirectory() as folder:
-            learner = RewardLearner(lambda: load("smollm2-135m"), RewardSettings(), Path(folder))
-            predict = recursive_reward_model(learner, BareJudge(), pairs_of(0, "train"), depth, labels)
-            one = accuracy(predict, hard)
-        print(f"RRM, depth {depth}, {labels} labels: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]", flush=True)
+            learner = RewardLearner(lambda: load("smollm2-135m"), RewardSettings(seed=seed), Path(folder))
+            predict = recursive_reward_model(learner, BareJudge(), pairs_of(2 * seed, "train"), depth, labels, seed)
+            value = accuracy(predict, hard).value
+        print(f"RRM, seed {seed}, depth {depth}, {labels} labels: {value:.4f}", flush=True)
+        return value
+
+    for labels, depth in product(LABELS, (0, 1, 2)):
+        values = [once(labels, depth, seed) for seed in range(TRAININGS)]
+        one = Estimate(float(np.mean(values)), min(values), max(values), TRAININGS, "mean and range of trainings")
         work = f"smollm2-135m learns from {labels} labels of a simulated judge; 400 hard pairs of the test split"
         found.append(row(f"recursive reward modeling, depth {depth}, {labels} labels: accuracy", "share", one, work))
     return found
