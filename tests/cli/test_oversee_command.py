@@ -14,6 +14,7 @@ from kilter.cli.main import execute
 from kilter.oversight.study import CasesSettings, cases_of, flaw_types
 from kilter.record import Workspace
 from kilter.serving import running
+from kilter.testbeds import read_cases
 
 KEY = "sk-not-to-be-told-0123456789"
 STUDY = """
@@ -45,6 +46,22 @@ def test_a_study_runs_and_is_reported_again(tmp_path: Path, capsys: pytest.Captu
     with Workspace.open(place) as opened:
         assert opened.record.size() == size
         assert opened.record.verify().ok
+
+
+def test_what_raters_marked_is_written_as_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, place, out = tmp_path / "small.yaml", tmp_path / "w", tmp_path / "cases.jsonl"
+    file.write_text(STUDY)
+    assert execute(["oversee", "run", str(file), "--workspace", str(place)]) == 0
+    command = ["oversee", "export", "small", "--workspace", str(place), "--out", str(out)]
+    assert execute([*command, "--arm", "oracle", "--arm", "critiques", "--share", "0.3"]) == 0
+    assert "24 cases" in capsys.readouterr().out
+    cases = read_cases(out)
+    assert {one.hidden["raters"] for one in cases} == {8}
+    assert all("planted" not in one.hidden and (one.flaws or one.correct == one.response) for one in cases)
+    assert any(one.flaws for one in cases)
+    assert execute([*command, "--arm", "oracel"]) == 2
+    assert "did you mean 'oracle'" in capsys.readouterr().err
+    assert execute([*command, "--share", "0"]) == 2
 
 
 @pytest.fixture

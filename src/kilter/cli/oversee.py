@@ -67,6 +67,39 @@ def report(
         _write(done_so_far(opened, name), opened)
 
 
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The study's name.", metavar="NAME")],
+    out: Annotated[Path, typer.Option("--out", help="The JSONL file to write, one case a line.")],
+    share: Annotated[
+        float, typer.Option("--share", help="Share of a case's raters that must have marked a passage.")
+    ] = 0.5,
+    arm: Annotated[list[str] | None, typer.Option("--arm", help="Only trials with this help; may be repeated.")] = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Write the cases with what raters marked, and not what was planted: 'kilter train critic' learns of them."""
+    from kilter.errors import SettingsError
+    from kilter.files import write_atomically
+    from kilter.oversight.conduct import done_so_far
+    from kilter.oversight.marked import marked_cases
+    from kilter.record import Workspace
+    from kilter.settings import nearest
+    from kilter.testbeds import as_jsonl
+
+    if not 0 < share <= 1:
+        raise SettingsError(f"--share {share:g} is no share of raters; give one above 0, up to 1.")
+    with Workspace.open(workspace, database, create=False) as opened:
+        done = done_so_far(opened, name)
+    chosen = [one for one in done.study.arms if arm is None or one in arm]
+    for odd in set(arm or ()) - set(done.study.arms):
+        raise SettingsError(f"The study {name} has no arm '{odd}': {nearest(odd, done.study.arms)}")
+    cases = marked_cases(done.cases, done.outcomes, chosen, share)
+    write_atomically(out, as_jsonl(cases))
+    flawed = sum(bool(one.flaws) for one in cases)
+    typer.echo(f"{len(cases):,} cases, {flawed:,} of them with marked passages: {out}")
+
+
 def _write(done: Conducted, workspace: Workspace) -> None:
     from kilter.oversight.account import notices
     from kilter.oversight.page import WHO, opening, write_page
