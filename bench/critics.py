@@ -32,11 +32,13 @@ from kilter.oversight.critics import (
 from kilter.oversight.study import SimulatedRatersSettings
 from kilter.stats import rate
 from kilter.testbeds import Case, generate
-from kilter.training import SFTSettings, case_prompt, step_labels, stepped, train_process_reward
+from kilter.training import LoraSettings, SFTSettings, case_prompt, step_labels, stepped, train_process_reward
 from kilter.training.process_reward import ProcessRewardSettings
 
 MODEL, WORDS, DIFFICULTY = "smollm2-135m", 200, 0.0
 ARMS = ("none", "critiques", "placebo", "misleading")
+PROCESS_TIMES = 30
+"""A solution is short, and to tell a wrong step takes many: so many times as many as other cases."""
 THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 
 
@@ -115,14 +117,15 @@ def gdc(cases: int) -> list[Any]:
 
 def process(cases: int) -> list[Any]:
     """A process reward model from step labels: it picks the right one of two solutions."""
-    lm = load(MODEL)
+    lm, cases = load(MODEL), PROCESS_TIMES * cases
     learn = [stepped(lm, one.prompt, one.steps, one.labels) for one in step_labels(reasoning(cases, "train", 0))]
+    settings = ProcessRewardSettings(lr=5e-4, lora=LoraSettings(first_layer=10))
     found = []
     with TemporaryDirectory() as folder:
-        model, _ = train_process_reward(lm, learn, ProcessRewardSettings(), Path(folder), progress=shown)
+        model, _ = train_process_reward(lm, learn, settings, Path(folder), progress=shown)
         for where, some in (
-            ("new problems", reasoning(100, "train", 1)),
-            ("new structures", reasoning(100, "test", 0)),
+            ("new problems", reasoning(200, "train", 1)),
+            ("new structures", reasoning(200, "test", 0)),
         ):
             pairs = [case for case in some if case.flaws]
             asked = [case_prompt(case) for case in pairs]
@@ -138,7 +141,7 @@ def process(cases: int) -> list[Any]:
 
 def reasoning(n: int, split: str, seed: int) -> list[Case]:
     """Problems with steps, most of them with a wrong one."""
-    return generate("reasoning", n, seed, split, difficulty=0.2, flawed=0.8)  # type: ignore[arg-type]
+    return generate("reasoning", n, seed, split, difficulty=0.0, flawed=0.8)  # type: ignore[arg-type]
 
 
 def shown(what: str, step: int, total: int, metrics: dict[str, float]) -> None:
