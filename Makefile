@@ -3,7 +3,7 @@
 # make lint         style, types and import rules
 # make bench        training side by side with the peers, into bench/results/; BENCH="--data FILE" for other comparisons
 # make bench-people judging: 200 raters at once, and side by side with Potato in a browser (an hour and a half)
-# make bench-help   what help is worth to simulated raters, and whether the statistics hold
+# make bench-help   what help is worth to simulated raters, and whether the statistics hold (an hour and a half)
 # make docs         the reference from the code, and tables from what was measured
 
 PYTHON ?= python3
